@@ -1,0 +1,1 @@
+"""gpukeras: Keras 2.3 on CuPy and NumPy."""
