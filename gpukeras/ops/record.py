@@ -1,0 +1,110 @@
+"""How an op says which CUDA code computes it. Plain data: nothing here launches anything."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Expr:
+    """An elementwise op: a CUDA expression over its inputs a, b, c, d; `{name}` is a parameter of the op."""
+
+    code: str
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An op with kernels in `file`; plan(op, input types, output types) says what to launch."""
+
+    file: str
+    plan: Callable[[Any, tuple, tuple], "LaunchPlan"]
+
+
+class View:
+    """The output is the first input under another shape: nothing to launch."""
+
+
+VIEW = View()
+
+
+@dataclass(frozen=True)
+class In:
+    """The buffer of input `index`, from `offset` bytes on."""
+
+    index: int
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Out:
+    """The buffer of output `index`, from `offset` bytes on."""
+
+    index: int
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Temp:
+    """Scratch buffer `index` of the plan, from `offset` bytes on."""
+
+    index: int
+    offset: int = 0
+
+
+Ref = In | Out | Temp
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel launch. args: In, Out, Temp, or NumPy scalars of the kernel's exact argument types."""
+
+    entry: str
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    args: tuple[Ref | np.generic, ...]
+    smem: int = 0                                  # dynamic shared memory, bytes
+    defines: tuple[tuple[str, str], ...] = ()      # ("T", "float") becomes -DT=float
+    file: str | None = None                        # another file than the record's
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """Row-major C[m,n] = alpha * op(A) @ op(B) + beta * C, `batch` times; strides and ld* in elements."""
+
+    a: Ref
+    b: Ref
+    c: Ref
+    m: int
+    n: int
+    k: int
+    trans_a: bool = False
+    trans_b: bool = False
+    alpha: float = 1.0
+    beta: float = 0.0
+    batch: int = 1
+    stride_a: int = 0
+    stride_b: int = 0
+    stride_c: int = 0
+    dtype: str = "float32"
+    lda: int | None = None
+    ldb: int | None = None
+    ldc: int | None = None
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Set `nbytes` bytes to `byte`."""
+
+    ref: Ref
+    nbytes: int
+    byte: int = 0
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    """What one op does on a CUDA device, in order; `temps` are the sizes of its scratch buffers in bytes."""
+
+    steps: tuple[Launch | Gemm | Fill, ...]
+    temps: tuple[int, ...] = ()
