@@ -1,0 +1,5 @@
+"""Keras's `utils`."""
+from . import conv_utils, generic_utils, np_utils
+from .generic_utils import (CustomObjectScope, Progbar, custom_object_scope,
+                            deserialize_keras_object, get_custom_objects, serialize_keras_object)
+from .np_utils import normalize, to_categorical
