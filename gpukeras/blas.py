@@ -1,0 +1,244 @@
+"""Matrix products on the host: bound calls of an OpenBLAS, chosen once, at first use.
+
+`bind_gemm(a, b, out)` returns a run() whose arguments (pointers, sizes, leading dimensions) are
+already C values, so that a call costs under a microsecond and strided or transposed views are used
+where they lie.  Libraries tried, in this order:
+
+1. the wheel scipy-openblas64 or scipy-openblas32: a second OpenBLAS that is ours alone (one thread
+   each call; gpukeras/team.py splits large products instead),
+2. the OpenBLAS inside NumPy's own wheel,
+3. none: numpy.matmul.
+
+OpenBLAS chooses its kernels while it loads.  Versions before 0.3.32 take an AVX-512 AMD processor
+for a Haswell and lose up to a factor of two, so OPENBLAS_CORETYPE is set for the duration of that
+load (only if the user has not set it) and taken back.  Each library must agree with NumPy in a
+short self-test before it is used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from .team import Team, in_turn, team
+
+ROW_MAJOR, NO_TRANS, TRANS = 101, 111, 112
+WORTH_SPLITTING = 6e6         # floating point operations: some 50 us on one AVX2 core
+
+_ALONE = Team(1)
+_library: Library | None | bool = False           # False: not looked for yet
+
+
+class Library:
+    """A loaded OpenBLAS: gemm entries by dtype character, kernel name, integer width.
+
+    `own`: not the copy that NumPy itself uses (whose number of threads is the user's affair).
+    """
+
+    def __init__(self, path: str, suffix: str, integer: type, own: bool) -> None:
+        self.path, self.integer, self.own = path, integer, own
+        handle = ctypes.CDLL(path)
+
+        def entry(name: str) -> Callable:
+            return getattr(handle, f"scipy_{name}{suffix}")
+
+        self.gemm = {"f": entry("cblas_sgemm"), "d": entry("cblas_dgemm")}
+        self.real = {"f": ctypes.c_float, "d": ctypes.c_double}
+        for function in self.gemm.values():
+            function.restype = None
+        name = entry("openblas_get_corename")
+        name.restype = ctypes.c_char_p
+        self.core = name().decode()
+        config = entry("openblas_get_config")
+        config.restype = ctypes.c_char_p
+        self.version = " ".join(config().decode().split()[:2])
+        self.set_threads = entry("openblas_set_num_threads")
+
+    def self_test(self) -> None:
+        """Raises when a product differs from NumPy's: all transposes, a strided view, both types."""
+        rng = np.random.default_rng(1)
+        for dtype in ("float32", "float64"):
+            for order in ("aa", "at", "ta", "tt"):
+                a, b = rng.standard_normal((2, 37, 37)).astype(dtype)
+                a, b = a[:19, 3:34], b[2:33, :23]                      # (19, 31) @ (31, 23)
+                x = a if order[0] == "a" else np.ascontiguousarray(a.T).T
+                y = b if order[1] == "a" else np.ascontiguousarray(b.T).T
+                out = np.full((19, 30), np.nan, dtype)
+                _blas_gemm(self, x, y, out[:, 4:27], False, 1.0)()
+                if not np.allclose(out[:, 4:27], a @ b, rtol=1e-4, atol=1e-4):
+                    raise ValueError(f"{self.path}: {dtype} product {order} differs from NumPy's")
+
+
+def _needs_core_type() -> bool:
+    """An AMD processor with the AVX-512 that OpenBLAS's SkylakeX kernels use (Linux)."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            text = file.read(8192)
+    except OSError:
+        return False
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
+    return "AuthenticAMD" in text and {"avx512f", "avx512dq", "avx512bw", "avx512vl",
+                                       "avx512cd"} <= set(flags)
+
+
+def _load(path: str, suffix: str, integer: type, own: bool) -> Library | None:
+    """The library at `path`, tested, or None.  The environment is as before afterwards."""
+    wanted = {"OPENBLAS_NUM_THREADS": "1"}          # no pool of its own
+    if "OPENBLAS_CORETYPE" not in os.environ and _needs_core_type():
+        wanted["OPENBLAS_CORETYPE"] = "SkylakeX"
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        library = Library(path, suffix, integer, own)
+        library.self_test()
+        if library.own:
+            library.set_threads(1)
+        return library
+    except (OSError, AttributeError, ValueError):
+        return None
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _candidates() -> list[tuple[str, str, type, bool]]:
+    """(path, name suffix, integer type, own) of every OpenBLAS that a wheel has put here."""
+    found = []
+    kinds = (("scipy_openblas64", "64_", ctypes.c_int64), ("scipy_openblas32", "", ctypes.c_int32))
+    for package, suffix, integer in kinds:
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.origin:
+            continue
+        folder = os.path.join(os.path.dirname(spec.origin), "lib")
+        for path in sorted(glob.glob(os.path.join(folder, "libscipy_openblas*"))):
+            if path.endswith((".so", ".dylib", ".dll")):
+                found.append((path, suffix, integer, True))
+    root = os.path.dirname(np.__file__)
+    for folder in (root + ".libs", os.path.join(root, ".dylibs")):
+        for path in sorted(glob.glob(os.path.join(folder, "*scipy_openblas64_*"))):
+            found.append((path, "64_", ctypes.c_int64, False))
+    return found
+
+
+def library() -> Library | None:
+    """The OpenBLAS in use, found and tested at the first call; None: numpy.matmul does the work."""
+    global _library
+    if _library is False:
+        _library = None
+        if os.environ.get("GPUKERAS_BLAS", "") != "numpy" and sys.byteorder == "little":
+            for candidate in _candidates():
+                _library = _load(*candidate)
+                if _library is not None:
+                    break
+    return _library
+
+
+def workers() -> Team:
+    """The team that may share out matrix products: a team of one where BLAS has its own threads."""
+    found = library()
+    return team() if found is not None and found.own else _ALONE
+
+
+def info() -> str:
+    """Which matrix kernels the host uses, in one line."""
+    found = library()
+    if found is None:
+        return "numpy.matmul"
+    whose = f"{team().size} threads" if found.own else "NumPy's copy, its threads"
+    return f"{found.version} with {found.core} kernels ({whose})"
+
+
+def _leading(x: np.ndarray) -> tuple[int, int] | None:
+    """(transpose flag, leading dimension) when BLAS can read the 2-D view `x` as it lies."""
+    (rows, cols), (down, right), size = x.shape, x.strides, x.itemsize
+    if down % size or right % size:
+        return None
+    if (right == size or cols == 1) and (down >= cols * size or rows == 1):
+        return NO_TRANS, max(1, cols if rows == 1 else down // size)
+    if (down == size or rows == 1) and (right >= rows * size or cols == 1):
+        return TRANS, max(1, rows if cols == 1 else right // size)
+    return None
+
+
+def _blas_gemm(found: Library, a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool,
+               alpha: float) -> Callable[[], None] | None:
+    """A bound cblas call, or None when a view cannot be passed as it lies."""
+    kind = out.dtype.char
+    if kind not in found.gemm or a.dtype != out.dtype or b.dtype != out.dtype or not out.size:
+        return None
+    views = _leading(a), _leading(b), _leading(out)
+    if None in views or a.shape[1] == 0:
+        return None
+    if views[2][0] == TRANS:                        # out.T = b.T @ a.T
+        return _blas_gemm(found, b.T, a.T, out.T, accumulate, alpha)
+    (trans_a, lda), (trans_b, ldb), (_, ldc) = views
+    m, k = a.shape
+    n = b.shape[1]
+    integer, real, pointer = found.integer, found.real[kind], ctypes.c_void_p
+    run = partial(found.gemm[kind], ctypes.c_int(ROW_MAJOR), ctypes.c_int(trans_a),
+                  ctypes.c_int(trans_b), integer(m), integer(n), integer(k), real(alpha),
+                  pointer(a.ctypes.data), integer(lda), pointer(b.ctypes.data), integer(ldb),
+                  real(1.0 if accumulate else 0.0), pointer(out.ctypes.data), integer(ldc))
+    run.arrays = a, b, out                          # the pointers live as long as the call
+    return run
+
+
+def _numpy_gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool,
+                alpha: float) -> Callable[[], None]:
+    """The same with numpy.matmul: any dtype, any strides."""
+    if not accumulate and alpha == 1.0:
+        return partial(np.matmul, a, b, out)
+    product = np.empty(out.shape, out.dtype)
+    factor = out.dtype.type(alpha)
+
+    def run() -> None:
+        np.matmul(a, b, product)
+        if alpha != 1.0:
+            np.multiply(product, factor, product)
+        if accumulate:
+            np.add(out, product, out)
+        else:
+            np.copyto(out, product)
+    return run
+
+
+def bind_gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool = False,
+              alpha: float = 1.0, split: bool = True) -> Callable[[], None]:
+    """run() for out = alpha * a @ b, or out += alpha * a @ b when `accumulate`.
+
+    a (m, k), b (k, n), out (m, n): arrays that stay where they are; views with strides and `.T` are
+    used without a copy wherever BLAS can.  `split`: large products are cut over the team of threads
+    (not inside work that is itself a part of such a cut).
+    """
+    if a.ndim != 2 or b.ndim != 2 or out.shape != (a.shape[0], b.shape[1]) \
+            or a.shape[1] != b.shape[0]:
+        raise ValueError(f"bind_gemm: got {a.shape} @ {b.shape} -> {out.shape}, "
+                         "expected (m, k) @ (k, n) -> (m, n)")
+    (m, k), n = a.shape, b.shape[1]
+    if split and 2.0 * m * n * k >= WORTH_SPLITTING and workers().size > 1:
+        if n >= m:
+            parts = [(a, b[:, s], out[:, s]) for s in workers().split(n, 16)]
+        else:
+            parts = [(a[s], b, out[s]) for s in workers().split(m, 16)]
+        return workers().bind([bind_gemm(*part, accumulate, alpha, False) for part in parts])
+    found = library()
+    run = _blas_gemm(found, a, b, out, accumulate, alpha) if found else None
+    return run or _numpy_gemm(a, b, out, accumulate, alpha)
+
+
+def bind_batched(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> Callable[[], None]:
+    """run() for out[i] = a[i] @ b[i]: a (B, m, k), b (B, k, n), out (B, m, n)."""
+    runs = [bind_gemm(a[i], b[i], out[i], split=False) for i in range(out.shape[0])]
+    if 2.0 * out.size * a.shape[-1] < WORTH_SPLITTING:
+        return in_turn(runs)
+    return workers().bind([in_turn(runs[s]) for s in workers().split(len(runs))])

@@ -1,0 +1,155 @@
+"""A small team of threads for host work: halves of a batch, halves of a matrix product.
+
+NumPy and BLAS release Python's lock while they compute, so plain threads are enough.  Each member
+waits on its own lock (no spinning), which costs some 10 us per hand-over: only work of 100 us and
+more is worth splitting.  The split is fixed by the number of threads, so results repeat bit by bit
+on the same machine.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+MOST = 16                     # more threads than this lose on the sizes that one training step has
+
+_team: Team | None = None
+
+
+def usable_cpus() -> int:
+    """CPUs this process may use: affinity mask and container quota taken into account."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:                          # macOS, Windows
+        count = os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()[:2]
+        if quota != "max":
+            count = min(count, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return count
+
+
+def wanted_threads() -> int:
+    """GPUKERAS_THREADS, else the usable CPUs, never more than OMP_NUM_THREADS or
+    OPENBLAS_NUM_THREADS allow (they are how people ask for a quiet process)."""
+    own = os.environ.get("GPUKERAS_THREADS", "").strip()
+    if own:
+        if not own.isdigit() or int(own) < 1:
+            raise ValueError(f"GPUKERAS_THREADS: got {own!r}, expected a whole number from 1")
+        return min(int(own), MOST)
+    count = usable_cpus()
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        value = os.environ.get(name, "").strip()
+        if value.isdigit() and int(value) > 0:
+            count = min(count, int(value))
+    return min(count, MOST)
+
+
+class _Member:
+    """One waiting thread: `start(job)`, later `finish()`."""
+
+    def __init__(self, name: str) -> None:
+        self.go, self.done = threading.Lock(), threading.Lock()
+        self.go.acquire()
+        self.done.acquire()
+        self.job: Callable[[], object] | None = None
+        self.error: BaseException | None = None
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            self.go.acquire()
+            try:
+                self.job()
+            except BaseException as error:          # handed to the caller by finish()
+                self.error = error
+            self.done.release()
+
+    def start(self, job: Callable[[], object]) -> None:
+        self.job = job
+        self.go.release()
+
+    def finish(self) -> BaseException | None:
+        self.done.acquire()
+        error, self.error = self.error, None
+        return error
+
+
+class Team:
+    """`size` threads, the caller being one of them; `bind(jobs)` makes one callable of several."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._members: list[_Member] = []
+        self._busy = threading.Lock()
+
+    def bind(self, jobs: Sequence[Callable[[], object]]) -> Callable[[], None]:
+        """run() that does all `jobs` (independent of each other) and returns when all are done."""
+        jobs = tuple(jobs)
+        if len(jobs) == 1:
+            return jobs[0]
+        if self.size == 1:
+            return in_turn(jobs)
+        first, rest = jobs[0], jobs[1:]
+        if len(jobs) > self.size:
+            raise ValueError(f"Team.bind: got {len(jobs)} jobs for {self.size} threads")
+
+        def run() -> None:
+            # a second Python thread computing at the same time does its work alone
+            if not self._busy.acquire(blocking=False):
+                for job in jobs:
+                    job()
+                return
+            try:
+                members = self._members
+                while len(members) < len(rest):     # threads start with the first work
+                    members.append(_Member(f"gpukeras-{len(members) + 1}"))
+                for member, job in zip(members, rest):
+                    member.start(job)
+                try:
+                    first()
+                finally:
+                    errors = [member.finish() for member, _ in zip(members, rest)]
+            finally:
+                self._busy.release()
+            for error in errors:
+                if error is not None:
+                    raise error
+        return run
+
+    def split(self, count: int, least: int = 1) -> list[slice]:
+        """At most `size` slices of range(count), near equal, none shorter than `least`."""
+        parts = max(1, min(self.size, count // max(1, least)))
+        edges = [count * i // parts for i in range(parts + 1)]
+        return [slice(a, b) for a, b in zip(edges, edges[1:])]
+
+
+def in_turn(jobs: Sequence[Callable[[], object]]) -> Callable[[], None]:
+    """run() that does `jobs` one after the other."""
+    jobs = tuple(jobs)
+    if len(jobs) == 1:
+        return jobs[0]
+
+    def run() -> None:
+        for job in jobs:
+            job()
+    return run
+
+
+def team() -> Team:
+    """The process's team, made at first use (and again in a forked child: threads do not fork)."""
+    global _team
+    if _team is None:
+        _team = Team(wanted_threads())
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_forget)
+    return _team
+
+
+def _forget() -> None:
+    if _team is not None:
+        _team.__init__(_team.size)

@@ -1,0 +1,172 @@
+"""gpukeras.blas and gpukeras.team against numpy.matmul and plain Python."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from gpukeras import blas
+from gpukeras.team import Team
+
+
+def views(rng, rows, cols, dtype):
+    """The same matrix lying in memory in every way a caller may bring it."""
+    m = rng.standard_normal((rows, cols)).astype(dtype)
+    wide = np.full((rows, cols + 7), np.nan, dtype)
+    wide[:, 3:3 + cols] = m
+    every_second = np.full((rows, 2 * cols), np.nan, dtype)
+    every_second[:, ::2] = m
+    return {"plain": m, "transposed": np.ascontiguousarray(m.T).T, "window": wide[:, 3:3 + cols],
+            "tall window": np.concatenate([m.T] * 2)[:cols].T, "gaps": every_second[:, ::2],
+            "upside down": np.ascontiguousarray(m[::-1])[::-1]}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int32"])
+@pytest.mark.parametrize("m,k,n", [(1, 1, 1), (1, 7, 5), (5, 7, 1), (3, 1, 4), (31, 33, 32)])
+def test_every_view_gives_numpys_product(dtype, m, k, n):
+    rng = np.random.default_rng(0)
+    scale = 10 if dtype == "int32" else 1
+    lefts = views(rng, m, k, "float64")
+    rights = views(rng, k, n, "float64")
+    for name_a, a in lefts.items():
+        for name_b, b in rights.items():
+            a_t, b_t = (np.multiply(v, scale, out=None) for v in (a, b))
+            a_t = lay_out_like(a, a_t.astype(dtype))
+            b_t = lay_out_like(b, b_t.astype(dtype))
+            expected = a_t.astype("float64") @ b_t.astype("float64")
+            for out in (np.full((m, n), 9, dtype), np.full((n, m), 9, dtype).T,
+                        np.full((m, n + 3), 9, dtype)[:, 1:1 + n]):
+                blas.bind_gemm(a_t, b_t, out)()
+                tolerance = {"float16": 2e-2, "float32": 1e-4}.get(dtype, 1e-9)
+                np.testing.assert_allclose(out, expected, rtol=tolerance, atol=tolerance * 10,
+                                           err_msg=f"{name_a} @ {name_b}")
+
+
+def lay_out_like(view, values):
+    """`values` in memory with the strides (in elements) of `view`."""
+    steps = [s // view.itemsize for s in view.strides]
+    low = sum(min(0, s * (n - 1)) for s, n in zip(steps, view.shape))
+    high = sum(max(0, s * (n - 1)) for s, n in zip(steps, view.shape))
+    base = np.zeros(high - low + 1, values.dtype)
+    out = np.lib.stride_tricks.as_strided(base[-low:], view.shape,
+                                          [s * values.itemsize for s in steps])
+    out[...] = values
+    return out
+
+
+def test_accumulate_and_alpha():
+    rng = np.random.default_rng(0)
+    a, b, c = rng.standard_normal((3, 8, 8)).astype("float32")
+    out = c.copy()
+    blas.bind_gemm(a, b, out, accumulate=True, alpha=-0.5)()
+    np.testing.assert_allclose(out, c - 0.5 * (a @ b), rtol=1e-5, atol=1e-5)
+
+
+def test_empty_sum_is_zero_and_empty_output_is_left_alone():
+    out = np.full((3, 4), np.nan, "float32")
+    blas.bind_gemm(np.zeros((3, 0), "float32"), np.zeros((0, 4), "float32"), out)()
+    assert (out == 0).all()
+    blas.bind_gemm(np.zeros((0, 3), "float32"), np.zeros((3, 4), "float32"),
+                   np.zeros((0, 4), "float32"))()
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match=r"\(2, 3\) @ \(4, 5\) -> \(2, 5\)"):
+        blas.bind_gemm(np.zeros((2, 3)), np.zeros((4, 5)), np.zeros((2, 5)))
+
+
+def test_large_products_cut_over_a_team_agree(monkeypatch):
+    monkeypatch.setattr(blas, "_ALONE", Team(3))
+    monkeypatch.setattr(blas, "workers", lambda: blas._ALONE)
+    rng = np.random.default_rng(0)
+    for m, k, n in ((300, 200, 100), (100, 200, 301)):
+        a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
+        out = np.full((m, n), np.nan)
+        blas.bind_gemm(a, b, out)()
+        np.testing.assert_allclose(out, a @ b)
+    a, b = rng.standard_normal((7, 100, 90)), rng.standard_normal((7, 90, 80))
+    out = np.full((7, 100, 80), np.nan)
+    blas.bind_batched(a, b, out)()
+    np.testing.assert_allclose(out, a @ b)
+
+
+def test_plain_numpy_when_asked_for():
+    code = ("from gpukeras import blas; import numpy as np; o = np.empty((2, 2), 'f');"
+            "blas.bind_gemm(np.ones((2, 3), 'f'), np.ones((3, 2), 'f'), o)();"
+            "print(blas.info(), o.sum())")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                         env={**os.environ, "GPUKERAS_BLAS": "numpy"})
+    assert out.stdout.split() == ["numpy.matmul", "12.0"]
+
+
+def test_environment_is_as_before_after_loading():
+    code = ("import os; before = dict(os.environ)\n"
+            "from gpukeras import blas; blas.library(); print(blas.info())\n"
+            "assert before == dict(os.environ)")
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_team_does_all_jobs_and_hands_errors_on():
+    team = Team(3)
+    seen = []
+    team.bind([lambda i=i: seen.append((i, threading.get_ident())) for i in range(3)])()
+    assert sorted(i for i, _ in seen) == [0, 1, 2]
+    assert len({ident for _, ident in seen}) == 3
+
+    def fail():
+        raise KeyError("from a member")
+
+    run = team.bind([lambda: None, fail])
+    for _ in range(2):                              # the team works on after an error
+        with pytest.raises(KeyError, match="from a member"):
+            run()
+
+
+def test_team_used_from_two_threads_at_once():
+    team = Team(2)
+    totals = []
+
+    def work():
+        mine = []
+        run = team.bind([lambda: mine.append(1), lambda: mine.append(1)])
+        for _ in range(200):
+            run()
+        totals.append(len(mine))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert totals == [400] * 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_team_works_in_a_forked_child():
+    code = ("import os; os.environ['GPUKERAS_THREADS'] = '2'\n"
+            "from gpukeras.team import team\n"
+            "hits = []; run = team().bind([lambda: hits.append(1)] * 2); run()\n"
+            "pid = os.fork()\n"
+            "if pid == 0:\n"
+            "    run(); os._exit(0 if len(hits) == 4 else 3)\n"
+            "assert os.waitpid(pid, 0)[1] == 0")
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=30)
+
+
+def test_splits_cover_everything():
+    team = Team(4)
+    for count in (0, 1, 3, 4, 17):
+        parts = team.split(count)
+        assert [i for s in parts for i in range(count)[s]] == list(range(count))
+    assert len(team.split(30, least=16)) == 1
+
+
+@pytest.mark.parametrize("value", ["0", "two", "-1"])
+def test_bad_thread_count_is_named(value, monkeypatch):
+    from gpukeras.team import wanted_threads
+    monkeypatch.setenv("GPUKERAS_THREADS", value)
+    with pytest.raises(ValueError, match="GPUKERAS_THREADS"):
+        wanted_threads()
