@@ -69,7 +69,8 @@ def test_unknown_name_gives_the_nearest_names():
     known = {"categorical_crossentropy": len, "binary_crossentropy": len, "mean_squared_error": len}
     with pytest.raises(ValueError, match="Unknown loss: catgorical_crossentropy. Did you mean "
                                          "'categorical_crossentropy'"):
-        utils.deserialize_keras_object("catgorical_crossentropy", known, printable_module_name="loss")
+        utils.deserialize_keras_object("catgorical_crossentropy", known,
+                                       printable_module_name="loss")
     assert generic_utils.nearest_names("MeanSquaredError", known) == ["mean_squared_error"]
     assert generic_utils.nearest_names("zebra", known) == []
 
@@ -125,7 +126,8 @@ def test_slice_arrays_slices_one_or_many():
 
 def test_transpose_shape_moves_channels():
     assert generic_utils.transpose_shape((9, 1, 2, 3), "channels_first", (1, 2)) == (9, 3, 1, 2)
-    assert generic_utils.transpose_shape([8, 9, 1, 2, 3], "channels_first", (2, 3)) == [8, 9, 3, 1, 2]
+    five = generic_utils.transpose_shape([8, 9, 1, 2, 3], "channels_first", (2, 3))
+    assert five == [8, 9, 3, 1, 2]
     assert generic_utils.transpose_shape((9, 1, 2, 3), "channels_last", (1, 2)) == (9, 1, 2, 3)
 
 

@@ -20,7 +20,8 @@ def normalize_tuple(value, n, name):
     except TypeError:
         values = None
     if values is None or len(values) != n or not all(map(integer, values)):
-        raise ValueError(f"The `{name}` argument must be a tuple of {n} integers. Received: {value!r}")
+        raise ValueError(f"The `{name}` argument must be a tuple of {n} integers. "
+                         f"Received: {value!r}")
     return tuple(int(x) for x in values)
 
 
@@ -67,8 +68,8 @@ def conv_input_length(output_length, filter_size, padding, stride):
 def deconv_length(dim_size, stride_size, kernel_size, padding, output_padding, dilation=1):
     """Length of a transposed convolution's output along one axis; None if the input's is None.
 
-    With `output_padding` None the shortest input of the forward convolution that fits is taken; else
-    (L - 1) * s + k' - 2 * border + output_padding, with k' = (k - 1) * dilation + 1.
+    With `output_padding` None the shortest input of the forward convolution that fits is taken,
+    else (L - 1) * s + k' - 2 * border + output_padding, with k' = (k - 1) * dilation + 1.
     """
     if dim_size is None:
         return None

@@ -1,4 +1,4 @@
-"""Names, lists, custom objects and the progress bar: needed on every floor, importing none of ours."""
+"""Names, lists, custom objects, progress bar: used on every floor, importing none of ours."""
 import difflib
 import inspect
 import re
@@ -13,7 +13,7 @@ _GLOBAL_CUSTOM_OBJECTS = {}
 # ---------------------------------------------------------------- names
 
 def to_snake_case(name):
-    """Layer name of a class: Conv2D -> conv2d, MaxPooling2D -> max_pooling2d, _Mine -> private__mine."""
+    """Layer name of a class: MaxPooling2D -> max_pooling2d, _Mine -> private__mine."""
     words = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     words = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
     return "private" + words if words.startswith("_") else words
@@ -32,7 +32,7 @@ def nearest_names(name, known, count=3):
 
 
 def unknown_name(kind, name, known):
-    """Text of the error for a name that is not known: what was got, and the likeliest names meant."""
+    """Text of the error for a name that is not known, with the names likely meant."""
     near = nearest_names(name, known)
     text = f"Unknown {kind}: {name}"
     if near:
@@ -130,7 +130,7 @@ def has_arg(fn, name, accept_all=False):
 # ---------------------------------------------------------------- custom objects and configs
 
 def get_custom_objects():
-    """The dictionary name -> class or function that every lookup by name sees. Change it in place."""
+    """The dict name -> class or function that every lookup by name sees; change it in place."""
     return _GLOBAL_CUSTOM_OBJECTS
 
 
@@ -162,7 +162,7 @@ def custom_object_scope(*args):
 
 
 def serialize_keras_object(instance):
-    """None, {"class_name", "config"} for what has `get_config`, or the name of a function or class."""
+    """{"class_name", "config"} of what has `get_config`, else the name of a function or class."""
     if instance is None:
         return None
     if hasattr(instance, "get_config"):
@@ -184,7 +184,7 @@ def deserialize_keras_object(identifier, module_objects=None, custom_objects=Non
         printable_module_name: what the error calls it, such as "loss function".
 
     # Returns
-        For a name the object found (a class is not instantiated); for a dict an instance; for None None.
+        The object found for a name (a class, not an instance), an instance for a dict, None for None.
     """
     if identifier is None:
         return None
@@ -203,7 +203,8 @@ def deserialize_keras_object(identifier, module_objects=None, custom_objects=Non
         with CustomObjectScope(custom_objects):
             return found(**config)
     if has_arg(found.from_config, "custom_objects"):
-        return found.from_config(config, custom_objects={**_GLOBAL_CUSTOM_OBJECTS, **custom_objects})
+        both = {**_GLOBAL_CUSTOM_OBJECTS, **custom_objects}
+        return found.from_config(config, custom_objects=both)
     with CustomObjectScope(custom_objects):
         return found.from_config(config)
 
@@ -212,8 +213,8 @@ def _look_up(name, module_objects, custom_objects, kind):
     for objects in (custom_objects, _GLOBAL_CUSTOM_OBJECTS, module_objects):
         if objects and objects.get(name) is not None:
             return objects[name]
-    known = {key for objects in (custom_objects, _GLOBAL_CUSTOM_OBJECTS, module_objects)
-             for key, value in (objects or {}).items() if callable(value) and not key.startswith("_")}
+    objects = {**(module_objects or {}), **_GLOBAL_CUSTOM_OBJECTS, **(custom_objects or {})}
+    known = {key for key, value in objects.items() if callable(value) and not key.startswith("_")}
     raise ValueError(unknown_name(kind, name, known))
 
 
@@ -247,7 +248,7 @@ class Progbar:
         self._last_update = 0
 
     def due(self, current):
-        """True if `update(current)` would print now: else no value need be fetched from a device."""
+        """True if `update(current)` would print now; if not, no value need be fetched for it."""
         return self._due(current, time.time())
 
     def update(self, current, values=None):
@@ -292,7 +293,7 @@ class Progbar:
         info = self._timing(current, now - self._start) + self._averages()
         before, self._total_width = self._total_width, len(bar) + len(info)
         start = "\b" * before + "\r" if self._dynamic_display else "\n"
-        rest = " " * (before - self._total_width)                       # wipes what a longer line left
+        rest = " " * (before - self._total_width)              # wipes what a longer line left
         end = "\n" if self.target is not None and current >= self.target else ""
         sys.stdout.write(start + bar + info + rest + end)
         sys.stdout.flush()

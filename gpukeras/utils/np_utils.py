@@ -15,7 +15,7 @@ def to_categorical(y, num_classes=None, dtype="float32"):
     labels = _whole_numbers(y).ravel()
     if num_classes is None:
         if not labels.size:
-            raise ValueError("to_categorical: got no labels, expected at least one or `num_classes`.")
+            raise ValueError("to_categorical: got no labels, expected one or more, or `num_classes`.")
         num_classes = int(labels.max()) + 1
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if wrong.size:
@@ -30,7 +30,7 @@ def _whole_numbers(y):
     if y.dtype.kind in "iub":
         return y.astype("int64")
     try:
-        return y.astype("float64").astype("int64")          # Keras cuts off decimals, strings "3" are read
+        return y.astype("float64").astype("int64")      # as Keras: decimals cut off, "3" is 3
     except (TypeError, ValueError):
         raise ValueError(f"to_categorical: got {y.dtype} values, expected class numbers. "
                          "Try: np.unique(y, return_inverse=True)[1]") from None
