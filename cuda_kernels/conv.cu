@@ -1,0 +1,58 @@
+// conv.cu - convolution by columns: the GEMM is a library call, these kernels lay out its operand.
+//
+// im2col   x[N,S,C] -> col[N*places, taps*C]      one thread per group of V channels of col
+//   bytes sizeof(T) * (col once written, x read `taps` times, all but the first from cache)
+// col2im   col[N*places, taps*C] -> x[N,S,C]      one thread per group of V channels of x
+//   the transpose of im2col as a gather: each element adds the columns that name it, in the order
+//   of the taps, so the sum has one order and no atomics; bytes sizeof(T) * (col + x)
+//
+// Rows of col are (n, od, oh, ow), its columns (kd, kh, kw, c): HWIO weights are the other operand
+// as they lie.  x and col point at the first image of a block of g.N images.
+#include "window.cuh"
+
+extern "C" __global__ void im2col(const Group* __restrict__ x_ndhwc, Group* __restrict__ col_rk,
+                                  Window g) {
+    unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= g.threads) return;
+    unsigned q = i;
+    int c = take(q, g.by_c), kw = take(q, g.by_kw), kh = take(q, g.by_kh), kd = take(q, g.by_kd);
+    int ow = take(q, g.by_w), oh = take(q, g.by_h), od = (int)q;
+    int d = od * g.sd - g.pd + kd * g.dd, h = oh * g.sh - g.ph + kh * g.dh,
+        w = ow * g.sw - g.pw + kw * g.dw;
+    bool inside = (unsigned)d < (unsigned)g.D && (unsigned)h < (unsigned)g.H &&
+                  (unsigned)w < (unsigned)g.W;
+    long long from = (((long long)d * g.H + h) * g.W + w) * g.by_c.d + c;
+    FOR_MY_IMAGES(n, g.N)
+        col_rk[n * g.y_image + i] = inside ? x_ndhwc[n * g.x_image + from] : zero_group();
+}
+
+extern "C" __global__ void col2im(const Group* __restrict__ col_rk, Group* __restrict__ x_ndhwc,
+                                  Window g) {
+    unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= g.threads) return;
+    unsigned q = i;
+    int c = take(q, g.by_c), w = take(q, g.by_w) + g.pw, h = take(q, g.by_h) + g.ph,
+        d = (int)q + g.pd;
+    FOR_MY_IMAGES(n, g.N) {
+        A sum[V] = {};
+        for (int kd = 0; kd < g.KD; ++kd) {
+            int od, oh, ow;
+            if (!place_of(d - kd * g.dd, g.by_sd, g.OD, od)) continue;
+            for (int kh = 0; kh < g.KH; ++kh) {
+                if (!place_of(h - kh * g.dh, g.by_sh, g.OH, oh)) continue;
+                for (int kw = 0; kw < g.KW; ++kw) {
+                    if (!place_of(w - kw * g.dw, g.by_sw, g.OW, ow)) continue;
+                    long long row = ((long long)od * g.OH + oh) * g.OW + ow;
+                    long long tap = (row * g.KD + kd) * g.KH + kh;
+                    Group add = col_rk[n * g.y_image + (tap * g.KW + kw) * g.by_c.d + c];
+#pragma unroll
+                    for (int j = 0; j < V; ++j) sum[j] += (A)add.v[j];
+                }
+            }
+        }
+        Group total;
+#pragma unroll
+        for (int j = 0; j < V; ++j) total.v[j] = (T)(sum[j]);
+        x_ndhwc[n * g.x_image + i] = total;
+    }
+}

@@ -1,0 +1,66 @@
+// window.cuh - sliding windows for conv.cu and pool.cu.
+//
+// Always three spatial axes D, H, W; one- and two-dimensional windows have leading axes of size 1.
+// x is (N, D, H, W, C) with channels in groups of V (-DV=4: 16-byte accesses when C divides by 4).
+//
+// Launch shape, the same for every kernel of both files: blockIdx.x * blockDim.x + threadIdx.x walks
+// the elements of ONE image, blockIdx.y and threadIdx.y walk the images, so index arithmetic is done
+// once, in 32 bits, for all images of a thread, and only the image's base offset needs 64.
+#pragma once
+#include "common.cuh"
+
+#ifndef V
+#define V 1
+#endif
+
+// q / d for q < 2^31 by one multiplication: round-up reciprocal, Granlund and Montgomery 1994.
+struct Div {
+    unsigned d, mul, shift;
+};
+
+struct Window {
+    int N, D, H, W;             // images, spatial size of the large side
+    int OD, OH, OW;             // places the window stops at
+    int KD, KH, KW;             // taps
+    int sd, sh, sw;             // strides
+    int pd, ph, pw;             // padding before
+    int dd, dh, dw;             // dilation
+    unsigned threads;           // elements of one image that this launch works on
+    long long x_image, y_image; // groups of V per image: large side, other side
+    Div by_c, by_d, by_h, by_w; // groups of V per pixel; the axes of the side being walked
+    Div by_kd, by_kh, by_kw;    // taps (im2col only)
+    Div by_sd, by_sh, by_sw;    // strides (gather kernels only)
+};
+
+struct alignas(sizeof(T) * V) Group {
+    T v[V];
+};
+
+__device__ __forceinline__ unsigned quotient(unsigned q, const Div& by) {
+    return (__umulhi(q, by.mul) + q) >> by.shift;
+}
+
+// Takes the innermost index off q.
+__device__ __forceinline__ int take(unsigned& q, const Div& by) {
+    unsigned rest = quotient(q, by), index = q - rest * by.d;
+    q = rest;
+    return (int)index;
+}
+
+// Is `at` a multiple of the stride and its quotient a place 0..places-1?
+__device__ __forceinline__ bool place_of(int at, const Div& stride, int places, int& place) {
+    if (at < 0) return false;
+    unsigned q = quotient((unsigned)at, stride);
+    place = (int)q;
+    return q * stride.d == (unsigned)at && place < places;
+}
+
+__device__ __forceinline__ Group zero_group() {
+    Group g;
+#pragma unroll
+    for (int j = 0; j < V; ++j) g.v[j] = (T)0.f;
+    return g;
+}
+
+#define FOR_MY_IMAGES(n, N) \
+    for (int n = blockIdx.y * blockDim.y + threadIdx.y; n < (N); n += gridDim.y * blockDim.y)
