@@ -25,7 +25,7 @@ def conv(x: Tensor, w: Tensor, strides=1, pads: Pads = "valid", dilation=1) -> T
     x (N, *S, C), w (*K, C, F) -> (N, *S', F). strides, dilation: a number or one per spatial axis;
     pads: valid, same, causal, full, or one (before, after) pair per axis. Raises ShapeError.
     """
-    rank = w.ndim - 2
+    rank = max(w.ndim - 2, 0)
     strides = win.as_tuple(strides, rank, "strides")
     dilation = win.as_tuple(dilation, rank, "dilation")
     if x.ndim == rank + 2:
