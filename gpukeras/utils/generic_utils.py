@@ -184,7 +184,7 @@ def deserialize_keras_object(identifier, module_objects=None, custom_objects=Non
         printable_module_name: what the error calls it, such as "loss function".
 
     # Returns
-        The object found for a name (a class, not an instance), an instance for a dict, None for None.
+        The object found for a name (a class as it is), an instance for a dict, None for None.
     """
     if identifier is None:
         return None

@@ -15,7 +15,7 @@ def to_categorical(y, num_classes=None, dtype="float32"):
     labels = _whole_numbers(y).ravel()
     if num_classes is None:
         if not labels.size:
-            raise ValueError("to_categorical: got no labels, expected one or more, or `num_classes`.")
+            raise ValueError("to_categorical: got no labels, expected some, or `num_classes`.")
         num_classes = int(labels.max()) + 1
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if wrong.size:

@@ -1,0 +1,18 @@
+"""1797 handwritten digits of 8 x 8 pixels, inside the package. Origin and licence: digits.txt."""
+import pathlib
+
+import numpy as np
+
+TRAIN = 1437                    # the last fifth tests; the rows are in the order of the original
+
+
+def load_data():
+    """The digits, always in the same order and split.
+
+    # Returns
+        (x_train, y_train), (x_test, y_test): x uint8 (n, 8, 8) with values 0 (paper) to 16 (ink),
+        y uint8 (n,) with values 0 to 9; n is 1437 and 360.
+    """
+    with np.load(pathlib.Path(__file__).with_name("digits.npz")) as file:
+        x, y = file["x"], file["y"]
+    return (x[:TRAIN], y[:TRAIN]), (x[TRAIN:], y[TRAIN:])
