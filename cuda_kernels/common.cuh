@@ -1,0 +1,147 @@
+// common.cuh - what every kernel file uses: storage and arithmetic types, reductions, random bits.
+//
+// T  storage type of the arrays    float (default), double, float16, bfloat16, int, ...: defined
+// per module A  arithmetic type               float for the 16-bit types, else T itself
+//
+// No CUDA headers are needed, so NVRTC compiles in 0.05 s and an install needs no toolkit. Template
+// parameters avoid the names T and A, which are macros or types here.
+#pragma once
+
+#define FULL_WARP 0xffffffffu
+#define POS_INF (__int_as_float(0x7f800000))  // NVRTC has no INFINITY
+#define QUIET_NAN (__int_as_float(0x7fc00000))
+
+typedef long long i64;
+typedef unsigned long long u64;
+
+// ---------------------------------------------------------------- 16-bit floats, storage only
+struct float16 {
+    unsigned short bits;
+    float16() = default;
+    __device__ __forceinline__ float16(float v) {
+#if defined(__CUDA_HOST_EMU__)
+        _Float16 h = (_Float16)v;
+        memcpy(&bits, &h, 2);
+#else
+        asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(v));
+#endif
+    }
+    __device__ __forceinline__ operator float() const {
+#if defined(__CUDA_HOST_EMU__)
+        _Float16 h;
+        memcpy(&h, &bits, 2);
+        return (float)h;
+#else
+        float v;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(v) : "h"(bits));
+        return v;
+#endif
+    }
+};
+
+struct bfloat16 {
+    unsigned short bits;
+    bfloat16() = default;
+    __device__ __forceinline__ bfloat16(float v) {  // round to nearest even; NaN stays NaN
+        unsigned b = __float_as_uint(v);
+        bits = (b & 0x7fffffffu) > 0x7f800000u
+                   ? (unsigned short)((b >> 16) | 0x40)
+                   : (unsigned short)((b + 0x7fffu + ((b >> 16) & 1)) >> 16);
+    }
+    __device__ __forceinline__ operator float() const {
+        return __uint_as_float((unsigned)bits << 16);
+    }
+};
+
+template <class S> struct arithmetic {
+    typedef S type;
+};
+template <> struct arithmetic<float16> {
+    typedef float type;
+};
+template <> struct arithmetic<bfloat16> {
+    typedef float type;
+};
+
+#ifndef T
+#define T float
+#endif
+#ifndef A
+typedef arithmetic<T>::type A;
+#endif
+
+// ---------------------------------------------------------------- indices
+// First element and step of a grid-stride loop, 64 bits: for (i64 i = grid_start(); i < n; i +=
+// grid_step())
+__device__ __forceinline__ i64 grid_start() { return (i64)blockIdx.x * blockDim.x + threadIdx.x; }
+__device__ __forceinline__ i64 grid_step() { return (i64)gridDim.x * blockDim.x; }
+
+// ---------------------------------------------------------------- reductions, in a fixed order
+struct Sum {
+    template <class S> static __device__ __forceinline__ S join(S a, S b) { return a + b; }
+};
+struct Max {  // NaN wins, as in NumPy
+    template <class S> static __device__ __forceinline__ S join(S a, S b) {
+        return a > b || a != a ? a : b;
+    }
+};
+struct Min {
+    template <class S> static __device__ __forceinline__ S join(S a, S b) {
+        return a < b || a != a ? a : b;
+    }
+};
+struct Product {
+    template <class S> static __device__ __forceinline__ S join(S a, S b) { return a * b; }
+};
+
+// Every lane of the full warp gets the result. All 32 lanes must call it.
+template <class Op, class S> __device__ __forceinline__ S warp_reduce(S v) {
+#pragma unroll
+    for (int o = 16; o > 0; o >>= 1) v = Op::join(v, __shfl_xor_sync(FULL_WARP, v, o));
+    return v;
+}
+template <class S> __device__ __forceinline__ S warp_sum(S v) { return warp_reduce<Sum>(v); }
+template <class S> __device__ __forceinline__ S warp_max(S v) { return warp_reduce<Max>(v); }
+
+// Every thread gets the result. All threads of the block must call it; the block is whole warps in
+// x (y and z are 1). `scratch`: 32 elements of shared memory, free again when the function returns.
+template <class Op, class S> __device__ __forceinline__ S block_reduce(S v, S neutral, S* scratch) {
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
+    v = warp_reduce<Op>(v);
+    if (lane == 0) scratch[warp] = v;
+    __syncthreads();
+    v = warp_reduce<Op>(lane < warps ? scratch[lane] : neutral);
+    __syncthreads();
+    return v;
+}
+template <class S> __device__ __forceinline__ S block_sum(S v, S* scratch) {
+    return block_reduce<Sum>(v, (S)0, scratch);
+}
+template <class S> __device__ __forceinline__ S block_max(S v, S lowest, S* scratch) {
+    return block_reduce<Max>(v, lowest, scratch);
+}
+
+// ---------------------------------------------------------------- Philox4x32-10
+// Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3". The same 128 bits
+// on every device for the same counter and key. Ours: counter (element / 4, step), key (seed, salt
+// of the op).
+__device__ __forceinline__ uint4 philox4x32_10(uint4 c, uint2 key) {
+#pragma unroll
+    for (int round = 0; round < 10; ++round) {
+        const unsigned hi0 = __umulhi(0xD2511F53u, c.x), lo0 = 0xD2511F53u * c.x;
+        const unsigned hi1 = __umulhi(0xCD9E8D57u, c.z), lo1 = 0xCD9E8D57u * c.z;
+        c = make_uint4(hi1 ^ c.y ^ key.x, lo1, hi0 ^ c.w ^ key.y, lo0);
+        key.x += 0x9E3779B9u;
+        key.y += 0xBB67AE85u;
+    }
+    return c;
+}
+__device__ __forceinline__ uint4 random_bits(u64 group, u64 step, unsigned seed, unsigned salt) {
+    return philox4x32_10(make_uint4((unsigned)group, (unsigned)(group >> 32), (unsigned)step,
+                                    (unsigned)(step >> 32)),
+                         make_uint2(seed, salt));
+}
+// 24 bits -> [0, 1), exact in float32
+__device__ __forceinline__ float unit_float(unsigned bits) {
+    return (float)(bits >> 8) * 5.9604644775390625e-8f;
+}
