@@ -22,7 +22,8 @@ _LADDER = [
     "models callbacks applications wrappers utils preprocessing datasets engine"]
 FLOORS = {name: floor for floor, names in enumerate(_LADDER) for name in names.split()}
 TOP = max(FLOORS.values())
-GENERIC = "utils.generic"                          # names without any meaning for tensors: floor 0
+# utilities that know no tensors and import nothing of ours but each other: floor 0
+GENERIC = tuple(f"utils.{name}_utils" for name in ("generic", "conv", "np", "io", "data"))
 CODE = (".py", ".cu", ".cuh", ".h", ".cpp")
 
 
