@@ -1,7 +1,9 @@
 """Keras's `utils`."""
-from . import conv_utils, data_utils, generic_utils, io_utils, layer_utils, np_utils
+from . import conv_utils, data_utils, generic_utils, io_utils, layer_utils
+from . import np_utils, vis_utils
 from .data_utils import get_file
 from .generic_utils import (CustomObjectScope, Progbar, custom_object_scope,
                             deserialize_keras_object, get_custom_objects, serialize_keras_object)
 from .layer_utils import get_source_inputs, print_summary
 from .np_utils import normalize, to_categorical
+from .vis_utils import plot_history

@@ -1,0 +1,53 @@
+# make train    train a CNN on handwritten digits: accuracy, digits.h5, two pictures
+# make test     the tests that need no GPU
+# make help     the rest
+PYTHON ?= python3
+PY = .venv/bin/python
+K ?=
+
+.PHONY: help train test test-gpu bench bench-gpu kernel house sizes clean
+
+help:
+	@echo "make train            train a CNN on handwritten digits; writes digits.h5 and pictures"
+	@echo "make test             tests that need no GPU (15 minutes at most on 2 cores)"
+	@echo "make test-gpu         tests on the GPU: needs an NVIDIA GPU and driver (CUDA 12 or newer)"
+	@echo "make bench            CPU benchmark against torch, tf_keras and Keras 3, if installed"
+	@echo "make bench-gpu        GPU benchmark: needs an NVIDIA GPU and driver, and torch to compare with"
+	@echo "make kernel K=NAME    checks of one CUDA kernel or kernel file"
+	@echo "make house            checks of the house rules (sizes, floors, records)"
+	@echo "make sizes            lines per file"
+	@echo "make clean            remove .venv and what was built"
+	@echo "PYTHON=python3.12     Python for .venv (3.10 or newer)"
+
+train: .venv/ready
+	$(PY) examples/digits_cnn.py
+
+test: .venv/ready
+	$(PY) -m pytest -m "not gpu"
+
+test-gpu: .venv/ready
+	@$(PY) tools/need_gpu.py "make test-gpu"
+	GPUKERAS_DEVICE=gpu $(PY) -m pytest -m gpu
+
+bench: .venv/ready
+	$(PY) benchmarks/cpu.py
+
+bench-gpu: .venv/ready
+	@$(PY) tools/need_gpu.py "make bench-gpu"
+	GPUKERAS_DEVICE=gpu $(PY) benchmarks/gpu.py
+
+kernel: .venv/ready
+	@test -n "$(K)" || { echo "say which kernel: make kernel K=softmax"; exit 2; }
+	$(PY) -m pytest tests/kernels -v -k "$(K)"
+
+house: .venv/ready
+	$(PY) -m pytest tests/test_house.py
+
+sizes:
+	@$(PYTHON) tools/sizes.py
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache
+
+.venv/ready: setup.cfg setup.py pyproject.toml tools/make_venv.py
+	$(PYTHON) tools/make_venv.py .venv
