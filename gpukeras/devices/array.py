@@ -1,4 +1,4 @@
-"""DeviceArray: a typed view of device memory. It computes nothing and never becomes NumPy unasked."""
+"""DeviceArray: a typed view of device memory. Computes nothing, never becomes NumPy unasked."""
 
 from __future__ import annotations
 

@@ -49,16 +49,21 @@ def run_kernel(file, entry, grid, block, args, defines=(), schedules=ALL, check=
 def _run(level, schedule, file, entry, grid, block, args, defines, smem):
     driver = emulator(level)
     driver.schedule = schedule
-    module = driver.load(source(file), "test.cu" if "\n" in file else file, defines)
+    module = driver.load(source(file), label(file), defines)
     device = [driver.to_device(a) if isinstance(a, np.ndarray) and a.ndim else a for a in args]
     driver.launch(module.kernel(entry), grid, block, device, smem)
     return tuple(driver.download(d) for d, a in zip(device, args)
                  if isinstance(a, np.ndarray) and a.ndim)
 
 
+def label(file: str) -> str:
+    """What messages call a kernel file or kernel text."""
+    return "test.cu" if "\n" in file else file
+
+
 def source(file: str) -> str:
     """Self-contained text of a kernel file, or of kernel text given as such."""
-    return expand_includes(file, "test.cu") if "\n" in file else kernel_source(file)
+    return expand_includes(file, label(file)) if "\n" in file else kernel_source(file)
 
 
 def check_nvrtc(file, defines, budgets, architectures=ARCHITECTURES):
@@ -72,9 +77,9 @@ def check_nvrtc(file, defines, budgets, architectures=ARCHITECTURES):
     if reason:
         pytest.skip(f"kernels are not compiled here: {reason}")
     for arch in architectures:
-        report = nvrtc.compile_cubin(source(file), file, tuple(defines), arch).report
+        report = nvrtc.compile_cubin(source(file), label(file), tuple(defines), arch).report
         for entry, budget in budgets.items():
             use = report[entry]
-            where = f"{file}: {entry} on sm_{arch}"
+            where = f"{label(file)}: {entry} on sm_{arch}"
             assert use.spill_bytes == 0, f"{where} spills {use.spill_bytes} bytes"
             assert use.registers <= budget, f"{where}: {use.registers} registers, budget {budget}"

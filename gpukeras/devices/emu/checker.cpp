@@ -121,7 +121,8 @@ void access(const void* address, int size, bool write, bool atomic) {
         r = &static_shared;
     else if (inside(dynamic_shared, p, size))
         r = &dynamic_shared;
-    else if (p >= (uintptr_t)rt->launch->image_begin && p < (uintptr_t)rt->launch->image_end)
+    else if (!write && p >= (uintptr_t)rt->launch->image_begin &&
+             p < (uintptr_t)rt->launch->image_end)
         return;
     else {
         r = find_argument(p, size, write);

@@ -80,13 +80,20 @@ template <class... X>
 __attribute__((no_sanitize("thread"))) static void unpack(void (*f)(X...), void** args) {
     apply(f, args, typename count_to<sizeof...(X)>::type());
 }
-// "const f4*,i4,": the types of a kernel's parameters, as kernel.py reads them
+// "const f4*,i4,?:24,": the types of a kernel's parameters, as kernel.py reads them; a struct that
+// is passed by value has its size
+template <class X> static int describe(char* out, int n) {
+    using Y = typename pointee<X>::type;
+    const char* text = code<Y>::text;
+    int k = snprintf(out, n, "%s%s", pointee<X>::is_const ? "const " : "", text);
+    if (pointee<X>::is_pointer) return k + snprintf(out + k, n - k, "*,");
+    return k + (text[0] == '?' ? snprintf(out + k, n - k, ":%zu,", sizeof(X))
+                               : snprintf(out + k, n - k, ","));
+}
 template <class... X> static void signature(void (*)(X...), char* out, int n) {
     int k = 0;
     out[0] = 0;
-    ((k += snprintf(out + k, n - k, "%s%s%s,", pointee<X>::is_const ? "const " : "",
-                    code<typename pointee<X>::type>::text, pointee<X>::is_pointer ? "*" : "")),
-     ...);
+    ((k += describe<X>(out + k, n - k)), ...);
 }
 }  // namespace emu
 

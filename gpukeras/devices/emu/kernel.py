@@ -34,17 +34,19 @@ class Parameter:
     def __init__(self, text: str):
         self.const = text.startswith("const ")
         self.pointer = text.endswith("*")
-        self.code = text.removeprefix("const ").rstrip("*")
+        self.code, _, size = text.removeprefix("const ").rstrip("*").partition(":")
+        self.size = int(size or 0)              # of a struct passed by value
 
     def takes(self, dtype: np.dtype) -> bool:
         """May an array or scalar of this dtype be passed?"""
         code = "bf" if dtype.name == "bfloat16" else dtype.str[1:]
         if self.code == "?" or self.pointer and dtype == RAW:
-            return True
+            return self.pointer or dtype.itemsize == self.size
         return code == self.code or (self.pointer and {code, self.code} == {"b1", "u1"})
 
     def __str__(self) -> str:
-        return ("const " if self.const else "") + self.code + ("*" if self.pointer else "")
+        return ("const " if self.const else "") + self.code + (
+            "*" if self.pointer else f" of {self.size} bytes" if self.size else "")
 
 
 class EmuModule:
@@ -110,7 +112,7 @@ class EmuKernel:
             # CuPy would send a Python int or float as 8 bytes, whatever the kernel reads
             raise KernelError(f"{where}: got {type(arg).__name__}, "
                               f"expected a NumPy scalar for {want}")
-        value = np.asarray(arg).reshape(1)
+        value = np.array(arg).reshape(1)          # a copy: scalars are fixed by now
         if not want.takes(value.dtype):
             raise KernelError(f"{where}: got {value.dtype}, expected {want}")
         return value
