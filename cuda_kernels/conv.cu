@@ -10,7 +10,7 @@
 // as they lie.  x and col point at the first image of a block of g.N images.
 #include "window.cuh"
 
-extern "C" __global__ void im2col(const Group* __restrict__ x_ndhwc, Group* __restrict__ col_rk,
+extern "C" __global__ void im2col(const T* __restrict__ x_ndhwc, T* __restrict__ col_rk,
                                   Window g) {
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= g.threads) return;
@@ -21,12 +21,13 @@ extern "C" __global__ void im2col(const Group* __restrict__ x_ndhwc, Group* __re
         w = ow * g.sw - g.pw + kw * g.dw;
     bool inside = (unsigned)d < (unsigned)g.D && (unsigned)h < (unsigned)g.H &&
                   (unsigned)w < (unsigned)g.W;
-    long long from = (((long long)d * g.H + h) * g.W + w) * g.by_c.d + c;
+    const i64 from = pixel(g, d, h, w) + c;
     FOR_MY_IMAGES(n, g.N)
-        col_rk[n * g.y_image + i] = inside ? x_ndhwc[n * g.x_image + from] : zero_group();
+        store(col_rk, n * g.y_image + i,
+              inside ? load(x_ndhwc, n * g.x_image + from) : zero_group());
 }
 
-extern "C" __global__ void col2im(const Group* __restrict__ col_rk, Group* __restrict__ x_ndhwc,
+extern "C" __global__ void col2im(const T* __restrict__ col_rk, T* __restrict__ x_ndhwc,
                                   Window g) {
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= g.threads) return;
@@ -42,9 +43,9 @@ extern "C" __global__ void col2im(const Group* __restrict__ col_rk, Group* __res
                 if (!place_of(h - kh * g.dh, g.by_sh, g.OH, oh)) continue;
                 for (int kw = 0; kw < g.KW; ++kw) {
                     if (!place_of(w - kw * g.dw, g.by_sw, g.OW, ow)) continue;
-                    long long row = ((long long)od * g.OH + oh) * g.OW + ow;
-                    long long tap = (row * g.KD + kd) * g.KH + kh;
-                    Group add = col_rk[n * g.y_image + (tap * g.KW + kw) * g.by_c.d + c];
+                    const i64 row = ((i64)od * g.OH + oh) * g.OW + ow;
+                    const i64 tap = ((row * g.KD + kd) * g.KH + kh) * g.KW + kw;
+                    const Group add = load(col_rk, n * g.y_image + tap * g.by_c.d + c);
 #pragma unroll
                     for (int j = 0; j < V; ++j) sum[j] += (A)add.v[j];
                 }
@@ -52,7 +53,7 @@ extern "C" __global__ void col2im(const Group* __restrict__ col_rk, Group* __res
         }
         Group total;
 #pragma unroll
-        for (int j = 0; j < V; ++j) total.v[j] = (T)(sum[j]);
-        x_ndhwc[n * g.x_image + i] = total;
+        for (int j = 0; j < V; ++j) total.v[j] = (T)sum[j];
+        store(x_ndhwc, n * g.x_image + i, total);
     }
 }

@@ -33,8 +33,8 @@ __device__ __forceinline__ bool same(A a, A b) {
     return a == b || (a != a && b != b);
 }
 
-extern "C" __global__ void max_pool_fwd(const Group* __restrict__ x_ndhwc,
-                                        Group* __restrict__ y_ndhwc, Window g) {
+extern "C" __global__ void max_pool_fwd(const T* __restrict__ x_ndhwc,
+                                        T* __restrict__ y_ndhwc, Window g) {
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= g.threads) return;
     unsigned q = i;
@@ -42,19 +42,19 @@ extern "C" __global__ void max_pool_fwd(const Group* __restrict__ x_ndhwc,
     Range rd = elements(od, g.sd, g.pd, g.KD, g.D), rh = elements(oh, g.sh, g.ph, g.KH, g.H),
           rw = elements(ow, g.sw, g.pw, g.KW, g.W);
     FOR_MY_IMAGES(n, g.N) {
-        const Group* image = x_ndhwc + n * g.x_image + c;
-        Group best = image[(((long long)rd.lo * g.H + rh.lo) * g.W + rw.lo) * g.by_c.d];
+        const i64 image = n * g.x_image + c;
+        Group best = load(x_ndhwc, image + pixel(g, rd.lo, rh.lo, rw.lo));
         for (int d = rd.lo; d < rd.hi; ++d)
             for (int h = rh.lo; h < rh.hi; ++h)
                 for (int w = rw.lo; w < rw.hi; ++w) {
-                    Group x = image[(((long long)d * g.H + h) * g.W + w) * g.by_c.d];
+                    Group x = load(x_ndhwc, image + pixel(g, d, h, w));
 #pragma unroll
                     for (int j = 0; j < V; ++j) {
                         A a = (A)x.v[j];
                         if (a > (A)best.v[j] || a != a) best.v[j] = x.v[j];
                     }
                 }
-        y_ndhwc[n * g.y_image + i] = best;
+        store(y_ndhwc, n * g.y_image + i, best);
     }
 }
 
@@ -64,15 +64,15 @@ __device__ __forceinline__ bool taken_before(const T* image, const Window& g, Ra
     for (int a = rd.lo; a <= d; ++a)
         for (int b = rh.lo; b < (a == d ? h + 1 : rh.hi); ++b)
             for (int e = rw.lo; e < (a == d && b == h ? w : rw.hi); ++e)
-                if (same(to_acc(image[(((long long)a * g.H + b) * g.W + e) * g.by_c.d * V]), top))
+                if (same((A)image[pixel(g, a, b, e) * V], top))
                     return true;
     return false;
 }
 
-extern "C" __global__ void max_pool_bwd(const Group* __restrict__ x_ndhwc,
-                                        const Group* __restrict__ y_ndhwc,
-                                        const Group* __restrict__ gy_ndhwc,
-                                        Group* __restrict__ gx_ndhwc, Window g) {
+extern "C" __global__ void max_pool_bwd(const T* __restrict__ x_ndhwc,
+                                        const T* __restrict__ y_ndhwc,
+                                        const T* __restrict__ gy_ndhwc,
+                                        T* __restrict__ gx_ndhwc, Window g) {
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= g.threads) return;
     unsigned q = i;
@@ -80,15 +80,14 @@ extern "C" __global__ void max_pool_bwd(const Group* __restrict__ x_ndhwc,
     Range pd = places(d, g.by_sd, g.pd, g.KD, g.OD), ph = places(h, g.by_sh, g.ph, g.KH, g.OH),
           pw = places(w, g.by_sw, g.pw, g.KW, g.OW);
     FOR_MY_IMAGES(n, g.N) {
-        const T* image = (const T*)(x_ndhwc + n * g.x_image + c);
-        Group x = x_ndhwc[n * g.x_image + i];
+        const T* image = x_ndhwc + (n * g.x_image + c) * V;
+        Group x = load(x_ndhwc, n * g.x_image + i);
         A sum[V] = {};
         for (int od = pd.lo; od < pd.hi; ++od)
             for (int oh = ph.lo; oh < ph.hi; ++oh)
                 for (int ow = pw.lo; ow < pw.hi; ++ow) {
-                    long long at = n * g.y_image +
-                                   (((long long)od * g.OH + oh) * g.OW + ow) * g.by_c.d + c;
-                    Group y = y_ndhwc[at], gy = gy_ndhwc[at];
+                    const i64 at = n * g.y_image + place(g, od, oh, ow) + c;
+                    Group y = load(y_ndhwc, at), gy = load(gy_ndhwc, at);
                     Range rd = elements(od, g.sd, g.pd, g.KD, g.D),
                           rh = elements(oh, g.sh, g.ph, g.KH, g.H),
                           rw = elements(ow, g.sw, g.pw, g.KW, g.W);
@@ -102,15 +101,15 @@ extern "C" __global__ void max_pool_bwd(const Group* __restrict__ x_ndhwc,
                 }
         Group gx;
 #pragma unroll
-        for (int j = 0; j < V; ++j) gx.v[j] = (T)(sum[j]);
-        gx_ndhwc[n * g.x_image + i] = gx;
+        for (int j = 0; j < V; ++j) gx.v[j] = (T)sum[j];
+        store(gx_ndhwc, n * g.x_image + i, gx);
     }
 }
 
-extern "C" __global__ void max_pool_pick(const Group* __restrict__ x_ndhwc,
-                                         const Group* __restrict__ y_ndhwc,
-                                         const Group* __restrict__ v_ndhwc,
-                                         Group* __restrict__ u_ndhwc, Window g) {
+extern "C" __global__ void max_pool_pick(const T* __restrict__ x_ndhwc,
+                                         const T* __restrict__ y_ndhwc,
+                                         const T* __restrict__ v_ndhwc,
+                                         T* __restrict__ u_ndhwc, Window g) {
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= g.threads) return;
     unsigned q = i;
@@ -118,14 +117,13 @@ extern "C" __global__ void max_pool_pick(const Group* __restrict__ x_ndhwc,
     Range rd = elements(od, g.sd, g.pd, g.KD, g.D), rh = elements(oh, g.sh, g.ph, g.KH, g.H),
           rw = elements(ow, g.sw, g.pw, g.KW, g.W);
     FOR_MY_IMAGES(n, g.N) {
-        Group y = y_ndhwc[n * g.y_image + i], u = zero_group();
+        Group y = load(y_ndhwc, n * g.y_image + i), u = zero_group();
         bool found[V] = {};
         for (int d = rd.lo; d < rd.hi; ++d)
             for (int h = rh.lo; h < rh.hi; ++h)
                 for (int w = rw.lo; w < rw.hi; ++w) {
-                    long long at = n * g.x_image +
-                                   (((long long)d * g.H + h) * g.W + w) * g.by_c.d + c;
-                    Group x = x_ndhwc[at], v = v_ndhwc[at];
+                    const i64 at = n * g.x_image + pixel(g, d, h, w) + c;
+                    Group x = load(x_ndhwc, at), v = load(v_ndhwc, at);
 #pragma unroll
                     for (int j = 0; j < V; ++j)
                         if (!found[j] && same((A)x.v[j], (A)y.v[j])) {
@@ -133,12 +131,12 @@ extern "C" __global__ void max_pool_pick(const Group* __restrict__ x_ndhwc,
                             u.v[j] = v.v[j];
                         }
                 }
-        u_ndhwc[n * g.y_image + i] = u;
+        store(u_ndhwc, n * g.y_image + i, u);
     }
 }
 
-extern "C" __global__ void average_pool_fwd(const Group* __restrict__ x_ndhwc,
-                                            Group* __restrict__ y_ndhwc, Window g) {
+extern "C" __global__ void average_pool_fwd(const T* __restrict__ x_ndhwc,
+                                            T* __restrict__ y_ndhwc, Window g) {
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= g.threads) return;
     unsigned q = i;
@@ -147,24 +145,24 @@ extern "C" __global__ void average_pool_fwd(const Group* __restrict__ x_ndhwc,
           rw = elements(ow, g.sw, g.pw, g.KW, g.W);
     A count = (A)((rd.hi - rd.lo) * (rh.hi - rh.lo) * (rw.hi - rw.lo));
     FOR_MY_IMAGES(n, g.N) {
-        const Group* image = x_ndhwc + n * g.x_image + c;
+        const i64 image = n * g.x_image + c;
         A sum[V] = {};
         for (int d = rd.lo; d < rd.hi; ++d)
             for (int h = rh.lo; h < rh.hi; ++h)
                 for (int w = rw.lo; w < rw.hi; ++w) {
-                    Group x = image[(((long long)d * g.H + h) * g.W + w) * g.by_c.d];
+                    Group x = load(x_ndhwc, image + pixel(g, d, h, w));
 #pragma unroll
                     for (int j = 0; j < V; ++j) sum[j] += (A)x.v[j];
                 }
         Group y;
 #pragma unroll
         for (int j = 0; j < V; ++j) y.v[j] = (T)(sum[j] / count);
-        y_ndhwc[n * g.y_image + i] = y;
+        store(y_ndhwc, n * g.y_image + i, y);
     }
 }
 
-extern "C" __global__ void average_pool_bwd(const Group* __restrict__ gy_ndhwc,
-                                            Group* __restrict__ gx_ndhwc, Window g) {
+extern "C" __global__ void average_pool_bwd(const T* __restrict__ gy_ndhwc,
+                                            T* __restrict__ gx_ndhwc, Window g) {
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= g.threads) return;
     unsigned q = i;
@@ -176,8 +174,7 @@ extern "C" __global__ void average_pool_bwd(const Group* __restrict__ gy_ndhwc,
         for (int od = pd.lo; od < pd.hi; ++od)
             for (int oh = ph.lo; oh < ph.hi; ++oh)
                 for (int ow = pw.lo; ow < pw.hi; ++ow) {
-                    Group gy = gy_ndhwc[n * g.y_image +
-                                        (((long long)od * g.OH + oh) * g.OW + ow) * g.by_c.d + c];
+                    Group gy = load(gy_ndhwc, n * g.y_image + place(g, od, oh, ow) + c);
                     Range rd = elements(od, g.sd, g.pd, g.KD, g.D),
                           rh = elements(oh, g.sh, g.ph, g.KH, g.H),
                           rw = elements(ow, g.sw, g.pw, g.KW, g.W);
@@ -187,7 +184,7 @@ extern "C" __global__ void average_pool_bwd(const Group* __restrict__ gy_ndhwc,
                 }
         Group gx;
 #pragma unroll
-        for (int j = 0; j < V; ++j) gx.v[j] = (T)(sum[j]);
-        gx_ndhwc[n * g.x_image + i] = gx;
+        for (int j = 0; j < V; ++j) gx.v[j] = (T)sum[j];
+        store(gx_ndhwc, n * g.x_image + i, gx);
     }
 }

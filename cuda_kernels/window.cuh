@@ -26,11 +26,13 @@ struct Window {
     int pd, ph, pw;             // padding before
     int dd, dh, dw;             // dilation
     unsigned threads;           // elements of one image that this launch works on
-    long long x_image, y_image; // groups of V per image: large side, other side
+    i64 x_image, y_image; // groups of V per image: large side, other side
     Div by_c, by_d, by_h, by_w; // groups of V per pixel; the axes of the side being walked
     Div by_kd, by_kh, by_kw;    // taps (im2col only)
     Div by_sd, by_sh, by_sw;    // strides (gather kernels only)
 };
+
+static_assert(sizeof(Window) == 216, "plans_conv.py describes this struct");
 
 struct alignas(sizeof(T) * V) Group {
     T v[V];
@@ -60,6 +62,18 @@ __device__ __forceinline__ Group zero_group() {
 #pragma unroll
     for (int j = 0; j < V; ++j) g.v[j] = (T)0.f;
     return g;
+}
+
+// Array elements in groups of V; `at` counts groups.
+__device__ __forceinline__ Group load(const T* p, i64 at) { return ((const Group*)p)[at]; }
+__device__ __forceinline__ void store(T* p, i64 at, const Group& v) { ((Group*)p)[at] = v; }
+
+// First group of a pixel of x, and of a place of y, within their image.
+__device__ __forceinline__ i64 pixel(const Window& g, int d, int h, int w) {
+    return (((i64)d * g.H + h) * g.W + w) * g.by_c.d;
+}
+__device__ __forceinline__ i64 place(const Window& g, int d, int h, int w) {
+    return (((i64)d * g.OH + h) * g.OW + w) * g.by_c.d;
 }
 
 #define FOR_MY_IMAGES(n, N) \
