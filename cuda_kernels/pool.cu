@@ -1,7 +1,7 @@
 // pool.cu - max and average pooling and their gradients, one to three spatial axes, NHWC.
 //
 // max_pool_fwd    x[N,S,C] -> y[N,S',C]                            largest real element; NaN wins
-// max_pool_bwd    x y gy -> gx[N,S,C]                              to the FIRST largest element only
+// max_pool_bwd    x y gy -> gx[N,S,C]                              to the FIRST largest element
 // max_pool_pick   x y v[N,S,C] -> u[N,S',C]                        v where max_pool_fwd took x
 // average_pool_fwd   x -> y       mean of the real elements: padding is not counted
 // average_pool_bwd   gy -> gx

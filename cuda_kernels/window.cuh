@@ -3,9 +3,9 @@
 // Always three spatial axes D, H, W; one- and two-dimensional windows have leading axes of size 1.
 // x is (N, D, H, W, C) with channels in groups of V (-DV=4: 16-byte accesses when C divides by 4).
 //
-// Launch shape, the same for every kernel of both files: blockIdx.x * blockDim.x + threadIdx.x walks
-// the elements of ONE image, blockIdx.y and threadIdx.y walk the images, so index arithmetic is done
-// once, in 32 bits, for all images of a thread, and only the image's base offset needs 64.
+// Launch shape, the same for every kernel of both files: x of block and thread walks the elements
+// of ONE image, y of block and thread the images, so index arithmetic is done once, in 32 bits, for
+// all images of a thread, and only the image's base offset needs 64.
 #pragma once
 #include "common.cuh"
 

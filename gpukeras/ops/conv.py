@@ -20,10 +20,10 @@ from .window import Geometry, Pads
 
 
 def conv(x: Tensor, w: Tensor, strides=1, pads: Pads = "valid", dilation=1) -> Tensor:
-    """y[n, o, f] = sum over taps k and channels c of x[n, o * stride + k * dilation - before, c] * w[k, c, f].
+    """y[n, o, f] = sum over taps k, channels c of x[n, o * s + k * d - before, c] * w[k, c, f].
 
-    x (N, *S, C), w (*K, C, F) -> (N, *S', F). strides, dilation: a number or one per spatial axis;
-    pads: valid, same, causal, full, or one (before, after) pair per axis. Raises ShapeError.
+    x (N, *S, C), w (*K, C, F) -> (N, *S', F). strides s, dilation d: a number or one per spatial
+    axis; pads: valid, same, causal, full, or one (before, after) pair per axis. Raises ShapeError.
     """
     rank = max(w.ndim - 2, 0)
     strides = win.as_tuple(strides, rank, "strides")
@@ -72,7 +72,7 @@ class Conv(Op):
 
 
 class ConvDataGrad(Op):
-    """gx[n, o * stride + k * dilation - before, c] += gy[n, o, f] * w[k, c, f]: also a transposed convolution.
+    """gx[n, o * s + k * d - before, c] += gy[n, o, f] * w[k, c, f]: also a transposed convolution.
 
     gy (N, *S', F), w (*K, C, F) -> gx (N, *S, C), where S is the parameter `size`, or the size of a
     third input `like` (N, *S, any) while that is not known.
@@ -86,23 +86,27 @@ class ConvDataGrad(Op):
         _check(gy, "gy", w.ndim - 2, w, "w")
         size = self.size if like is None else like.shape[1:-1]
         if None not in (gy.shape[-1], w.shape[-1]) and gy.shape[-1] != w.shape[-1]:
-            raise ShapeError(f"filters differ: got gy {gy} and kernel {w}, expected equal last axes")
-        out = win.out_size(size, w.shape[:-2], self.strides, self.pads, self.dilation)
-        _check_out(gy, out, size)
+            raise ShapeError(f"filters differ: got gy {gy} and kernel {w}, expected equal last "
+                             "axes")
+        _check_out(gy, win.out_size(size, w.shape[:-2], self.strides, self.pads, self.dilation),
+                   size)
         return gy.with_shape((gy.shape[0], *size, w.shape[-2]))
 
     def static(self, gy: Tensor, w: Tensor, *like: Tensor) -> Tensor | None:
-        return conv_data_grad(gy, w, self.strides, self.pads, self.dilation, *like) if like else None
+        if not like:
+            return None
+        return conv_data_grad(gy, w, self.strides, self.pads, self.dilation, *like)
 
     def grad(self, node: Node, ggx: Tensor) -> Sequence[Tensor | None]:
         gy, w, *like = node.inputs
         how = (self.strides, self.pads, self.dilation)
-        return (Conv(*how)(ggx, w), ConvWeightGrad(w.shape[:-2], *how)(ggx, gy), *(None for _ in like))
+        return (Conv(*how)(ggx, w), ConvWeightGrad(w.shape[:-2], *how)(ggx, gy),
+                *(None for _ in like))
 
     def geometry(self, gy_shape, w_shape, like_shape=None) -> Geometry:
         size = self.size if like_shape is None else like_shape[1:-1]
-        return win.geometry((gy_shape[0], *size, w_shape[-2]), w_shape[:-2], self.strides, self.pads,
-                            self.dilation)
+        return win.geometry((gy_shape[0], *size, w_shape[-2]), w_shape[:-2], self.strides,
+                            self.pads, self.dilation)
 
     def numpy(self, gy: np.ndarray, w: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
         g = self.geometry(gy.shape, w.shape, None if like is None else like.shape)
@@ -115,7 +119,7 @@ class ConvDataGrad(Op):
 
 
 class ConvWeightGrad(Op):
-    """gw[k, c, f] = sum over n and o of x[n, o * stride + k * dilation - before, c] * gy[n, o, f].
+    """gw[k, c, f] = sum over n and o of x[n, o * s + k * d - before, c] * gy[n, o, f].
 
     x (N, *S, C), gy (N, *S', F) -> gw (*window, C, F).
     """
@@ -160,8 +164,8 @@ def _wide(x: np.ndarray) -> np.dtype:
 def _check(a: TensorType, a_name: str, rank: int, b: TensorType, b_name: str) -> None:
     """Both float, of one dtype, with `rank` spatial axes."""
     if rank not in (1, 2, 3) or a.ndim != rank + 2 or b.ndim != rank + 2:
-        raise ShapeError(f"ranks differ: got {a_name} {a} and {b_name} {b}, expected both with the same "
-                         "one, two or three spatial axes: (N, *S, C) and (*K, C, F)")
+        raise ShapeError(f"ranks differ: got {a_name} {a} and {b_name} {b}, expected both with "
+                         "the same one, two or three spatial axes: (N, *S, C) and (*K, C, F)")
     if a.dtype != b.dtype or not is_float(a.dtype):
         raise DtypeError(f"got {a_name} {a} and {b_name} {b}, expected one floating-point dtype. "
                          "Try: K.cast")
@@ -170,5 +174,5 @@ def _check(a: TensorType, a_name: str, rank: int, b: TensorType, b_name: str) ->
 def _check_out(gy: TensorType, out: tuple[int | None, ...], size) -> None:
     got = gy.shape[1:-1]
     if any(a != b and None not in (a, b) for a, b in zip(got, out)):
-        raise ShapeError(f"gradient of a convolution over size {size}: got gy {gy}, expected spatial "
-                         f"size {out}")
+        raise ShapeError(f"gradient of a convolution over size {size}: got gy {gy}, expected "
+                         f"spatial size {out}")

@@ -58,7 +58,7 @@ def group_size(channels: int, itemsize: int) -> int:
 
 
 def window_argument(g: Geometry, images: int, group: int, walk: str) -> np.void:
-    """The `Window` struct of window.cuh; walk: the side whose elements are threads (x, y or col)."""
+    """The `Window` struct of window.cuh. walk: what the threads walk, x, y, col or x of col."""
     size, out, window = _three(g.size, 1), _three(g.out, 1), _three(g.window, 1)
     groups = g.channels // group
     columns = g.taps if walk in ("col", "x of col") else 1
@@ -69,12 +69,13 @@ def window_argument(g: Geometry, images: int, group: int, walk: str) -> np.void:
                          f"got size {g.size} with {g.channels} channels, expected below 2**31")
     by = (groups, *sides, *window, *_three(g.strides, 1))
     return np.array(
-        (images, *size, *out, *window, *_three(g.strides, 1), *(p[0] for p in _three(g.pads, (0, 0))),
-         *_three(g.dilation, 1), threads, g.pixels * groups, g.places * groups * columns,
+        (images, *size, *out, *window, *_three(g.strides, 1),
+         *(before for before, _ in _three(g.pads, (0, 0))), *_three(g.dilation, 1), threads, g.pixels * groups, g.places * groups * columns,
          *map(division, by)), _WINDOW)[()]
 
 
-def launch(entry: str, g: Geometry, images: int, refs: tuple[Ref, ...], walk: str, dtype: str) -> Launch:
+def launch(entry: str, g: Geometry, images: int, refs: tuple[Ref, ...], walk: str,
+           dtype: str) -> Launch:
     """One launch over `images` images: x walks the elements of an image, y the images."""
     group = group_size(g.channels, np.dtype(dtype).itemsize)
     window = window_argument(g, images, group, walk)
@@ -144,8 +145,8 @@ def plan_conv_data_grad(op: "ConvDataGrad", ins: Types, outs: Types) -> LaunchPl
     steps: list = []
     for first, images in _blocks(g, size):
         rows = images * g.places
-        steps.append(Gemm(In(0, first * g.places * f * size), In(1), Temp(0), rows, k, f, trans_b=True,
-                          dtype=gy.dtype))
+        steps.append(Gemm(In(0, first * g.places * f * size), In(1), Temp(0), rows, k, f,
+                          trans_b=True, dtype=gy.dtype))
         steps.append(launch("col2im", g, images,
                             (Temp(0), Out(0, first * g.pixels * g.channels * size)), "x of col",
                             gy.dtype))

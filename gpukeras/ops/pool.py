@@ -25,14 +25,15 @@ def max_pool(x: Tensor, window, strides=None, pads: Pads = "valid") -> Tensor:
 
 
 def average_pool(x: Tensor, window, strides=None, pads: Pads = "valid") -> Tensor:
-    """The mean of the real elements of each window (padding is not counted). Arguments as max_pool."""
+    """The mean of the real elements of each window: padding is not counted. As max_pool."""
     return AveragePool(*_arguments(x, window, strides, pads))(x)
 
 
 def _arguments(x: Tensor, window, strides, pads: Pads) -> tuple:
     rank = x.ndim - 2
     if rank not in (1, 2, 3):
-        raise ShapeError(f"pooling: got {x.type}, expected (N, *S, C) with one to three spatial axes")
+        raise ShapeError(f"pooling: got {x.type}, expected (N, *S, C) with one to three spatial "
+                         "axes")
     window = win.as_tuple(window, rank, "window")
     strides = window if strides is None else win.as_tuple(strides, rank, "strides")
     return window, strides, win.resolve_pads(pads, x.shape[1:-1], window, strides, (1,) * rank)

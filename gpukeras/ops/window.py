@@ -79,7 +79,9 @@ def resolve_pads(pads: Pads, size: Sequence[int | None], window, strides, dilati
             if length is None and stride > 1:
                 return pads
             # with stride 1 the size cancels out of the formula
-            total = e - 1 if stride == 1 else max((-(-length // stride) - 1) * stride + e - length, 0)
+            total = e - 1
+            if stride > 1:
+                total = max((-(-length // stride) - 1) * stride + e - length, 0)
             pairs.append((total // 2, total - total // 2))
         else:
             pairs.append({"valid": (0, 0), "causal": (e - 1, 0), "full": (e - 1, e - 1)}[pads])

@@ -1,4 +1,4 @@
-"""pool.cu against torch and against the ops' NumPy meaning: ties, NaN, borders, one to three axes."""
+"""pool.cu against torch and the ops' NumPy meaning: ties, NaN, borders, one to three axes."""
 import itertools
 
 import numpy as np
