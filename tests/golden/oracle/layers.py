@@ -2,8 +2,8 @@
 
 Facts of a case: class_name, config, input_shape, output_shape (both without batch), weights (names
 and shapes), trainable / non_trainable counts.  Arrays: x, w0.. (the weights used), y (test phase),
-gx and gw0.. (gradients of sum(y * r) for the trainable weights, test phase), r.  `added_loss` is the
-sum of the layer's regularizers (for this x) or None.
+gx and gw0.. (gradients of sum(y * r) for the trainable weights, test phase), r.  `added_loss` is
+the sum of the layer's regularizers (for this x) or None.
 Layers that know the learning phase also have y_train, gx_train, gw_train0.. and, for
 BatchNormalization, after0.. (weights after one update in training).
 """
@@ -41,7 +41,8 @@ def dense_cases():
 
 def convolution_cases():
     yield 'conv1d', L.Conv1D(4, 3), (8, 3)
-    yield 'conv1d_same_strides', L.Conv1D(4, 3, strides=2, padding='same', activation='relu'), (8, 3)
+    yield ('conv1d_same_strides',
+           L.Conv1D(4, 3, strides=2, padding='same', activation='relu'), (8, 3))
     yield 'conv1d_causal', L.Conv1D(4, 3, padding='causal'), (8, 3)
     yield 'conv1d_causal_dilated', L.Conv1D(4, 2, padding='causal', dilation_rate=3), (8, 3)
     yield 'conv1d_dilated', L.Conv1D(4, 3, dilation_rate=2, padding='same'), (8, 3)
@@ -49,7 +50,8 @@ def convolution_cases():
     yield 'conv2d', L.Conv2D(4, 3), (6, 7, 3)
     yield 'conv2d_same', L.Conv2D(4, (2, 3), padding='same', activation='tanh'), (6, 7, 3)
     yield 'conv2d_strides', L.Conv2D(4, 3, strides=(2, 3)), (6, 8, 3)
-    yield 'conv2d_same_strides', L.Conv2D(4, 3, strides=2, padding='same', use_bias=False), (6, 7, 3)
+    yield ('conv2d_same_strides',
+           L.Conv2D(4, 3, strides=2, padding='same', use_bias=False), (6, 7, 3))
     yield 'conv2d_same_strides_even', L.Conv2D(2, 4, strides=3, padding='same'), (7, 9, 2)
     yield 'conv2d_dilated', L.Conv2D(4, 3, dilation_rate=2), (7, 8, 3)
     yield 'conv2d_dilated_same', L.Conv2D(4, 3, dilation_rate=(2, 1), padding='same'), (7, 6, 3)

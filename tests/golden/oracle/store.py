@@ -56,5 +56,5 @@ class Store(object):
 
 
 def jittered(weights, rng):
-    """Weights that differ from all defaults (zeros and ones hide mistakes); variances stay positive."""
+    """Weights unlike all defaults (zeros and ones hide mistakes); variances stay positive."""
     return [(w + rng.uniform(0.05, 0.4, w.shape)).astype(w.dtype) for w in weights]

@@ -5,8 +5,9 @@ Facts: model (a model config), optimizer (class_name, config), compile (loss, me
 steps.  Arrays: x, y, before0.., after0.. (model.get_weights()), logs (steps, number of
 metrics_names), state0.. (optimizer weights at the end).
 
-A case whose float32 run is not within 2e-5 of the same run in float64 (with batch normalisation: of
-a run from weights nudged by 1e-6) would test rounding and not the formulas; the generator refuses it.
+A case whose float32 run is not within 2e-5 of the same run in float64 (with batch normalisation:
+of a run from weights nudged by 1e-6) would test rounding and not the formulas; the generator
+refuses it.
 """
 import numpy as np
 import keras
@@ -110,8 +111,8 @@ def rows(step, n):
 def count_steps_last(model):
     """Make every read of `iterations` precede its increment within a step.
 
-    Keras 2.3.1 leaves this order to TensorFlow's scheduler, so that a run of Adam may use t + 1 for t
-    in any step; with the order fixed, runs are repeatable.
+    Keras 2.3.1 leaves this order to TensorFlow's scheduler, so that a run of Adam may use t + 1
+    for t in any step; with the order fixed, runs are repeatable.
     """
     model._make_train_function()
     users = model.optimizer.iterations.handle.consumers()
@@ -176,8 +177,8 @@ def record(store, name, cls, config, optimizer, arguments, before, x, ys):
     print('%-20s sensitivity %.1e' % (name, error))
     if error > 2e-5:
         raise ValueError(name + ' is badly conditioned, change it')
-    store.add(name, {'class_name': cls.__name__, 'model': config, 'optimizer': optimizer, 'compile': arguments, 'batch': BATCH,
-                     'steps': STEPS, 'metrics_names': names},
+    store.add(name, {'class_name': cls.__name__, 'model': config, 'optimizer': optimizer,
+                     'compile': arguments, 'batch': BATCH, 'steps': STEPS, 'metrics_names': names},
               x=x, y=ys, before=before, after=after, logs=logs.astype('float32'), state=state)
 
 
