@@ -105,6 +105,7 @@ class Variable(Tensor):
         self.trainable = trainable
         self.constraint = constraint
         self.storage: Any = None                   # owned by the device that holds the value
+        self.counts_calls = False                  # True: every function that reads it adds 1 to it
 
     def __repr__(self) -> str:
         return f"<Variable {self.name} {self.type}>"

@@ -15,7 +15,7 @@ Types = tuple[TensorType, ...]
 
 
 def _frozen(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
+    if type(value) in (list, tuple):               # named tuples stay what they are
         return tuple(_frozen(v) for v in value)
     return value
 

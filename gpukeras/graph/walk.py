@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Iterable
+from typing import Callable, Container, Iterable
 
 from . import origin
 from .leaves import Leaf, Variable
@@ -28,8 +28,11 @@ class Graph:
         return Graph(self.inputs, roots[:n], tuple(zip((v for v, _ in self.updates), roots[n:])))
 
 
-def toposort(roots: Iterable[Tensor]) -> list[Node]:
-    """All nodes that `roots` depend on, inputs before users. Iterative: deep graphs are common."""
+def toposort(roots: Iterable[Tensor], known: Container[Tensor] = ()) -> list[Node]:
+    """All nodes that `roots` depend on, inputs before users; nodes with all outputs `known` are left out.
+
+    Iterative, because deep graphs are common.
+    """
     done: set[int] = set()
     order: list[Node] = []
     stack: list[tuple[Node, bool]] = [(t.node, False) for t in reversed(list(roots))]
@@ -40,6 +43,9 @@ def toposort(roots: Iterable[Tensor]) -> list[Node]:
         if ready:
             done.add(id(node))
             order.append(node)
+            continue
+        if known and all(t in known for t in node.outputs):
+            done.add(id(node))
             continue
         stack.append((node, True))
         for t in reversed(node.inputs):
@@ -61,10 +67,8 @@ def rebuild(roots: Iterable[Tensor], replace: dict[Tensor, Tensor], visit: Visit
     roots = list(roots)
     before = origin.set_current(None)
     try:
-        for node in toposort(roots):
+        for node in toposort(roots, replace):
             if isinstance(node.op, Leaf):
-                continue
-            if all(t in replace for t in node.outputs):
                 continue
             inputs = tuple([replace.get(t, t) for t in node.inputs])
             origin.set_current(node.origin)

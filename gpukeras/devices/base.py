@@ -1,0 +1,112 @@
+"""Device: where values live and schedules run."""
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Sequence
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..graph import Tensor, Variable, toposort
+from ..ops.composite import evaluate
+from ..passes.pool import Pool
+from ..passes.schedule import Schedule
+from ..passes.target import Target
+
+
+class Executable(ABC):
+    """A schedule loaded on a device, ready to run again and again."""
+
+    @abstractmethod
+    def run(self, arrays: Sequence[np.ndarray]) -> None:
+        """Copy the inputs in and do all steps; results stay on the device."""
+
+    @abstractmethod
+    def fetch(self) -> list[np.ndarray]:
+        """The outputs of the last run, as new NumPy arrays."""
+
+
+class Device(ABC):
+    """Holds the values of variables and loads schedules. `generation` grows when a variable moves in memory,
+    which is when loaded schedules must be loaded again."""
+
+    name: str
+    target: Target
+
+    def __init__(self) -> None:
+        self.generation = 0
+
+    # ---- what a device defines
+
+    @abstractmethod
+    def empty(self, dtype: str, shape: tuple[int, ...]) -> Any:
+        """Memory for an array, filled with zeros."""
+
+    @abstractmethod
+    def part(self, storage: Any, start: int, shape: tuple[int, ...]) -> Any:
+        """A view of a vector from element `start` on."""
+
+    @abstractmethod
+    def upload(self, storage: Any, array: np.ndarray) -> None:
+        """Copy from NumPy."""
+
+    @abstractmethod
+    def download(self, storage: Any) -> np.ndarray:
+        """A new NumPy array with the values."""
+
+    @abstractmethod
+    def load(self, schedule: Schedule) -> Executable:
+        """Make a schedule ready to run."""
+
+    # ---- variables
+
+    def storage(self, variable: Variable) -> Any:
+        """The memory of a variable; made and filled at the first use."""
+        if variable.storage is None:
+            if isinstance(variable, Pool):
+                self._gather(variable)
+            else:
+                value = initial_array(variable, self)
+                variable.storage = self.empty(variable.dtype, variable.shape)
+                self.upload(variable.storage, value)
+        return variable.storage
+
+    def _gather(self, pool: Pool) -> None:
+        """Move the members of a pool side by side."""
+        pool.storage = self.empty(pool.dtype, pool.shape)
+        for v, start in zip(pool.members, pool.offsets):
+            place = self.part(pool.storage, start, v.shape)
+            self.upload(place, self.download(self.storage(v)))
+            v.storage = place
+        self.generation += 1
+
+    def read(self, variable: Variable) -> np.ndarray:
+        """The present value of a variable."""
+        return self.download(self.storage(variable))
+
+    def write(self, variable: Variable, value: Any) -> None:
+        """Give a variable a new value of the same shape."""
+        array = np.asarray(value, dtype=variable.dtype)
+        if array.shape != variable.shape:
+            raise ShapeError(f"cannot set {variable.name}: got a value of shape {array.shape}, "
+                             f"expected {variable.shape}")
+        self.upload(self.storage(variable), array)
+
+
+def initial_array(variable: Variable, device: Device) -> np.ndarray:
+    """The value a variable starts with. Tensors are evaluated by NumPy, so that every device starts alike."""
+    initial = variable.initial
+    if isinstance(initial, Tensor):
+        given = {v: device.read(v) for v in _variables_of(initial)}
+        initial, = evaluate((initial,), given)
+    elif callable(initial):
+        initial = initial()
+    array = np.asarray(initial, variable.dtype)
+    if array.shape != variable.shape:
+        raise ShapeError(f"initial value of {variable.name}: got shape {array.shape}, "
+                         f"expected {variable.shape}")
+    return array
+
+
+def _variables_of(t: Tensor) -> list[Variable]:
+    return [n.outputs[0] for n in toposort([t]) if isinstance(n.outputs[0], Variable)]

@@ -1,0 +1,122 @@
+"""The CPU: NumPy arrays, and schedules as lists of bound calls."""
+from __future__ import annotations
+
+from typing import Callable, Sequence
+
+import numpy as np
+
+from ..passes.schedule import Schedule, Step, Value
+from ..passes.target import HOST
+from .base import Device, Executable
+
+_ALIGN = 64                                        # bytes: one cache line, one AVX-512 register
+
+
+def aligned(nbytes: int) -> np.ndarray:
+    """Zeroed bytes that start at a cache line."""
+    raw = np.zeros(nbytes + _ALIGN, np.uint8)
+    skip = -raw.ctypes.data % _ALIGN
+    return raw[skip:skip + nbytes]
+
+
+class HostDevice(Device):
+    """NumPy on the CPU."""
+
+    name = "cpu"
+    target = HOST
+
+    def empty(self, dtype, shape):
+        n = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        return aligned(n).view(dtype).reshape(shape)
+
+    def part(self, storage, start, shape):
+        n = int(np.prod(shape, dtype=np.int64))
+        return storage[start:start + n].reshape(shape)
+
+    def upload(self, storage, array):
+        np.copyto(storage, array)
+
+    def download(self, storage):
+        return np.array(storage)
+
+    def load(self, schedule):
+        return HostExecutable(self, schedule)
+
+
+class HostExecutable(Executable):
+    """All arrays are bound once: a run copies the inputs in and calls a flat list of functions."""
+
+    def __init__(self, device: HostDevice, schedule: Schedule) -> None:
+        self._device = device
+        self._arena = aligned(schedule.arena_bytes)
+        self._arrays: dict[Value, np.ndarray] = {}
+        self.inputs = [self._array(v) for v in schedule.inputs]
+        self.outputs = [self._array(v) for v in schedule.outputs]
+        self.calls: list[Callable[[], object]] = [self._bind(s) for s in schedule.steps]
+        self.calls += self._assignments(schedule)
+
+    def run(self, arrays: Sequence[np.ndarray]) -> None:
+        copyto = np.copyto
+        for place, array in zip(self.inputs, arrays):
+            copyto(place, array, "unsafe")
+        for call in self.calls:
+            call()
+
+    def fetch(self) -> list[np.ndarray]:
+        return [np.array(a) for a in self.outputs]
+
+    # ---- binding
+
+    def _array(self, value: Value) -> np.ndarray:
+        """The array of a value, a view of the memory that holds it."""
+        if value not in self._arrays:
+            root, offset = value.root()
+            self._arrays[value] = self._view(root, offset, value)
+        return self._arrays[value]
+
+    def _view(self, root: Value, offset: int, value: Value) -> np.ndarray:
+        dtype, shape, nbytes = value.type.dtype, value.type.shape, value.type.nbytes
+        if root.kind == "constant":
+            return root.tensor.value.reshape(shape)
+        if root.kind == "variable":
+            storage = self._device.storage(root.tensor)
+            if value is root:
+                return storage
+            memory = storage.reshape(-1).view(np.uint8)
+        else:
+            memory = self._arena[root.place:]
+        return memory[offset:offset + nbytes].view(dtype).reshape(shape)
+
+    def _bind(self, step: Step) -> Callable[[], object]:
+        ins = tuple(map(self._array, step.ins))
+        outs = tuple(map(self._array, step.outs))
+        return step.op.host(ins, outs) or _plain(step.op, ins, outs)
+
+    def _assignments(self, schedule: Schedule) -> list[Callable[[], object]]:
+        """Copies of new values into variables. A value that is another variable is first copied aside."""
+        pending = []
+        for variable, value in schedule.assigns:
+            target, source = self._device.storage(variable), self._array(value)
+            if np.may_share_memory(target, source) and target.ctypes.data == source.ctypes.data:
+                continue
+            pending.append((target, source.reshape(target.shape), value.root()[0].kind == "variable"))
+        calls = []
+        for target, source, is_state in pending:
+            if is_state:
+                aside = np.empty_like(source)
+                calls.insert(0, lambda a=aside, s=source: np.copyto(a, s))
+                source = aside
+            calls.append(lambda t=target, s=source: np.copyto(t, s))
+        return calls
+
+
+def _plain(op, ins, outs) -> Callable[[], object]:
+    """An op without a fast path: its NumPy code, then a copy."""
+    if len(outs) == 1:
+        out, = outs
+        return lambda: np.copyto(out, op.numpy(*ins), "unsafe")
+
+    def run() -> None:
+        for out, value in zip(outs, op.numpy(*ins)):
+            np.copyto(out, value, "unsafe")
+    return run

@@ -1,0 +1,29 @@
+"""Bind: give the placeholders concrete shapes, and let everything that depended on shapes become static."""
+from __future__ import annotations
+
+from typing import Mapping, Sequence
+
+from ..graph import Constant, Graph, Node, Placeholder, Tensor, learning_phase, rebuild
+from .rules import settle
+
+
+def bind(graph: Graph, shapes: Sequence[tuple[int, ...]], phase: bool,
+         values: Mapping[Tensor, Constant] | None = None) -> Graph:
+    """The graph for inputs of exactly these shapes and this learning phase.
+
+    Inputs are replaced by placeholders of static type; `values` may turn further tensors into constants.
+    """
+    replace: dict[Tensor, Tensor] = {learning_phase(): Constant(phase)}
+    inputs = []
+    for t, shape in zip(graph.inputs, shapes, strict=True):
+        bound = t if shape == t.shape and isinstance(t, Placeholder) else Placeholder(t.dtype, shape, t.name)
+        replace[t] = bound
+        inputs.append(bound)
+    replace.update(values or {})
+    roots = rebuild(graph.roots, replace, _visit)
+    return Graph(tuple(inputs), graph.outputs, graph.updates).with_roots(roots)
+
+
+def _visit(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+    new = settle(node.op, inputs)
+    return None if new is None else (new,)

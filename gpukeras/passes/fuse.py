@@ -1,0 +1,190 @@
+"""Fuse: neighbouring elementwise ops of one shape become one Fused op, one kernel, one walk over memory."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..graph import Constant, Graph, Node, Tensor, apply, toposort
+from ..graph.leaves import Leaf
+from ..ops.fused import Fused, FusedStep
+from .rules import is_elementwise
+
+MAX_INPUTS = 24                                    # arrays a kernel may read: each costs an argument
+
+
+@dataclass
+class _Group:
+    """Nodes to be fused, in order."""
+
+    shape: tuple
+    nodes: list[Node] = field(default_factory=list)
+
+
+def fuse(graph: Graph) -> Graph:
+    """f(g(x), h(y)) -> fused(x, y)"""
+    order = toposort(graph.roots)
+    grouping = _Grouping()
+    for node in order:
+        grouping.add(node)
+    groups = grouping.groups
+    if not any(len(g.nodes) > 1 for g in groups):
+        return graph
+    keep = set(graph.roots)
+    outside = _used_outside(order, groups, keep)
+    replace: dict[Tensor, Tensor] = {}
+    # Groups in dependency order: build each from tensors that are already rebuilt.
+    for unit in _order_units(order, groups):
+        if isinstance(unit, _Group) and len(unit.nodes) > 1:
+            _emit(unit, outside, replace)
+        else:
+            for node in unit.nodes if isinstance(unit, _Group) else [unit]:
+                _copy(node, replace)
+    return graph.with_roots(replace.get(t, t) for t in graph.roots)
+
+
+class _Grouping:
+    """Greedy: a node joins the groups of its inputs that have its shape, if that closes no cycle.
+
+    `reach[node]` has a bit for every group that a node outside of groups depends on, `depends[g]` the same
+    for a group. A group may gain dependencies after others came to depend on it, and a merged group lives on
+    as a dependency on the one that took it in, so the bits are followed transitively when a question is asked.
+    """
+
+    def __init__(self) -> None:
+        self.groups: list[_Group] = []
+        self.group_of: dict[int, int] = {}
+        self.reach: dict[int, int] = {}
+        self.depends: list[int] = []
+
+    def closure(self, bits: int) -> int:
+        """All groups that must run before something with these direct dependencies."""
+        seen = 0
+        while bits:
+            low = bits & -bits
+            bits ^= low
+            seen |= low
+            bits |= self.depends[low.bit_length() - 1] & ~seen
+        return seen
+
+    def needs(self, nodes: list[Node]) -> int:
+        """Bits of the groups that the nodes read, directly or through nodes outside of groups."""
+        inside = {id(n) for n in nodes}
+        bits = 0
+        for n in nodes:
+            for t in n.inputs:
+                if id(t.node) not in inside:
+                    g = self.group_of.get(id(t.node))
+                    bits |= (1 << g) if g is not None else self.reach.get(id(t.node), 0)
+        return bits
+
+    def add(self, node: Node) -> None:
+        if isinstance(node.op, Leaf):
+            return
+        if not is_elementwise(node.op):
+            self.reach[id(node)] = self.needs([node])
+            return
+        shape = node.outputs[0].shape
+        unit = _Group(shape, [node])
+        joined: set[int] = set()
+        for g in sorted({self.group_of[id(t.node)] for t in node.inputs if id(t.node) in self.group_of},
+                        reverse=True):
+            other = self.groups[g]
+            if other.shape == shape and self._can_join(joined | {g}, other.nodes + unit.nodes):
+                unit.nodes = other.nodes + unit.nodes
+                joined.add(g)
+        self._settle(unit, joined)
+
+    def _can_join(self, joined: set[int], nodes: list[Node]) -> bool:
+        """No path leads from one of the groups through an outside node back into one of them."""
+        if len(_inputs(nodes)) > MAX_INPUTS:
+            return False
+        before = self.closure(self.needs(nodes))
+        return not any(before >> g & 1 for g in joined)
+
+    def _settle(self, unit: _Group, joined: set[int]) -> None:
+        """Number the new group; the groups it took in become empty and point to it."""
+        number = len(self.groups)
+        self.groups.append(unit)
+        self.depends.append(self.needs(unit.nodes))
+        for g in joined:
+            self.groups[g] = _Group(unit.shape)
+            self.depends[g] = 1 << number
+        for n in unit.nodes:
+            self.group_of[id(n)] = number
+
+
+def _inputs(nodes: list[Node]) -> list[Tensor]:
+    """Tensors that the nodes read from outside, constants of one element left out."""
+    inside = {id(n) for n in nodes}
+    found = dict.fromkeys(t for n in nodes for t in n.inputs if id(t.node) not in inside)
+    return [t for t in found if not (isinstance(t, Constant) and t.value.size == 1)]
+
+
+def _used_outside(order: list[Node], groups: list[_Group], keep: set[Tensor]) -> set[Tensor]:
+    """Tensors made inside a group that somebody else needs."""
+    home = {id(n): i for i, g in enumerate(groups) for n in g.nodes}
+    used = set(keep)
+    for node in order:
+        for t in node.inputs:
+            if id(t.node) in home and home.get(id(node)) != home[id(t.node)]:
+                used.add(t)
+    return used
+
+
+def _order_units(order: list[Node], groups: list[_Group]) -> list:
+    """Groups and other nodes, so that each comes after all it needs."""
+    unit_of = {id(n): g for g in groups for n in g.nodes}
+    done: set[int] = set()
+    result: list = []
+    for node in order:
+        if isinstance(node.op, Leaf):
+            continue
+        stack = [(unit_of.get(id(node), node), False)]
+        while stack:
+            unit, ready = stack.pop()
+            if id(unit) in done:
+                continue
+            if ready:
+                done.add(id(unit))
+                result.append(unit)
+                continue
+            stack.append((unit, True))
+            nodes = unit.nodes if isinstance(unit, _Group) else [unit]
+            for n in nodes:
+                for t in n.inputs:
+                    other = unit_of.get(id(t.node), t.node)
+                    if other is not unit and id(other) not in done and not isinstance(t.node.op, Leaf):
+                        stack.append((other, False))
+    return result
+
+
+def _copy(node: Node, replace: dict[Tensor, Tensor]) -> None:
+    inputs = tuple(replace.get(t, t) for t in node.inputs)
+    changed = any(a is not b for a, b in zip(inputs, node.inputs))
+    new = apply(node.op, inputs, node.origin) if changed else node
+    replace.update(zip(node.outputs, new.outputs))
+
+
+def _emit(group: _Group, outside: set[Tensor], replace: dict[Tensor, Tensor]) -> None:
+    """One Fused node for the group."""
+    inputs = _inputs(group.nodes)
+    slot: dict[Tensor, int] = {t: i for i, t in enumerate(inputs)}
+    constants: list[tuple] = []
+    for n in group.nodes:
+        for t in n.inputs:
+            if t not in slot and isinstance(t, Constant):
+                slot[t] = len(inputs) + len(constants)
+                constants.append((t.dtype, t.value.reshape(-1)[0].item()))
+    steps = []
+    for i, n in enumerate(group.nodes):
+        slot[n.outputs[0]] = len(inputs) + len(constants) + i
+    for n in group.nodes:
+        steps.append(FusedStep(n.op, tuple(slot[t] for t in n.inputs)))
+    results = [n.outputs[0] for n in group.nodes if n.outputs[0] in outside]
+    op = Fused(len(inputs), tuple(constants), tuple(steps), tuple(slot[t] for t in results), group.shape)
+    node = apply(op, tuple(replace.get(t, t) for t in inputs), _origin(group))
+    replace.update(zip(results, node.outputs))
+
+
+def _origin(group: _Group):
+    """The first origin that names a layer."""
+    return next((n.origin for n in group.nodes if n.origin.layer), group.nodes[0].origin)

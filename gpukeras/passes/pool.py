@@ -1,0 +1,141 @@
+"""Pool: one update over all weights instead of one for each.
+
+An optimizer writes its rule once per weight. Updates of the same form, say Adam's of twenty weights, become a
+single update of one flat vector: the weights (and each of their slots) then live side by side in memory, and
+their gradients are computed in place inside one packed vector (ops.shape.Pack).
+"""
+from __future__ import annotations
+
+import weakref
+
+from ..graph import Graph, Mark, Node, Tensor, Variable, rebuild
+from ..graph.op import unmarked
+from ..ops.broadcast import BroadcastTo, broadcast_to
+from ..ops.shape import pack, pack_offsets
+from .rules import is_elementwise
+
+
+class Pool(Variable):
+    """Variables that live side by side, as one vector; `offsets` say where each starts, in elements."""
+
+    def __init__(self, members: tuple[Variable, ...]) -> None:
+        self.members = members
+        self.offsets = pack_offsets(members)
+        super().__init__(lambda: None, members[0].dtype, f"pool_of_{members[0].name}", trainable=False,
+                         shape=(self.offsets[-1],))
+        for v in members:
+            v.home = weakref.ref(self)
+
+
+def home_of(variable: Variable) -> Pool | None:
+    """The living pool that a variable belongs to."""
+    ref = getattr(variable, "home", None)
+    return ref() if ref is not None else None
+
+
+def pool(graph: Graph) -> Graph:
+    """v1' = f(v1, g1), v2' = f(v2, g2), … -> (v1, v2, …)' = f((v1, v2, …), pack(g1, g2, …))"""
+    groups: dict[tuple, list[tuple[Variable, list[Tensor]]]] = {}
+    for variable, new in graph.updates:
+        signature, leaves = _form(variable, new)
+        groups.setdefault(signature, []).append((variable, leaves))
+    columns: dict[tuple, Tensor] = {}
+    updates, taken = [], set()
+    new_of = dict(graph.updates)
+    for group in groups.values():
+        members = tuple(v for v, _ in group)
+        if len(members) < 2 or not _can_pool(group):
+            continue
+        replace = {}
+        for k, first in enumerate(group[0][1]):
+            if not _is_shared(first, group[0][0]):
+                replace[first] = _column(tuple(leaves[k] for _, leaves in group), columns)
+        flat = _retype(new_of[members[0]], members[0].shape, replace)
+        updates.append((_column(members, columns), flat))
+        taken.update(members)
+    rest = [(v, new) for v, new in graph.updates if v not in taken]
+    return _unmark(Graph(graph.inputs, graph.outputs, tuple(rest + updates)))
+
+
+def _form(variable: Variable, new: Tensor) -> tuple[tuple, list[Tensor]]:
+    """The elementwise program that makes `new`, and its leaves: equal forms can be pooled.
+
+    Leaves are variables of the same shape, gradients, whatever is not elementwise, and shared scalars, which
+    must be the same tensor in every member of the group.
+    """
+    slots: dict[Tensor, int] = {}
+    leaves: list[Tensor] = []
+    program = []
+
+    def visit(t: Tensor) -> int:
+        if t in slots:
+            return slots[t]
+        if _is_shared(t, variable):
+            program.append(("shared", id(t)))
+            leaves.append(t)
+        elif t.shape == variable.shape and is_elementwise(t.node.op):
+            args = tuple(visit(u) for u in t.node.inputs)
+            program.append((t.node.op, args))
+        else:
+            kind = "variable" if isinstance(t, Variable) else "value"
+            program.append((kind, t.dtype, t.shape == variable.shape))
+            leaves.append(t)
+        slots[t] = len(slots)
+        return slots[t]
+
+    visit(new)
+    return (variable.dtype, variable.trainable, tuple(program)), leaves
+
+
+def _is_shared(t: Tensor, variable: Variable) -> bool:
+    return t.type.size == 1 and t is not variable and not (variable.type.size == 1 and t.ndim)
+
+
+def _can_pool(group: list[tuple[Variable, list[Tensor]]]) -> bool:
+    """Every leaf fills the shape of its variable; variables among the leaves are free or already neighbours."""
+    for variable, leaves in group:
+        if variable not in leaves and not any(isinstance(t, Variable) for t in leaves):
+            return False                           # nothing to gain: a plain assignment
+        if any(t.shape != variable.shape for t in leaves if not _is_shared(t, variable)):
+            return False
+    for k, first in enumerate(group[0][1]):
+        column = tuple(leaves[k] for _, leaves in group)
+        if isinstance(first, Variable) and not _is_shared(first, group[0][0]) and not _is_free(column):
+            return False
+    return _is_free(tuple(v for v, _ in group))
+
+
+def _is_free(variables: tuple[Variable, ...]) -> bool:
+    homes = {home_of(v) for v in variables}
+    if homes == {None}:
+        return len(set(variables)) == len(variables)
+    return len(homes) == 1 and homes.pop().members == variables
+
+
+def _column(tensors: tuple[Tensor, ...], columns: dict[tuple, Tensor]) -> Tensor:
+    """The same leaf of every member, as one vector."""
+    if tensors not in columns:
+        if all(isinstance(t, Variable) for t in tensors):
+            columns[tensors] = home_of(tensors[0]) or Pool(tensors)
+        else:
+            columns[tensors] = pack([unmarked(t) for t in tensors])
+    return columns[tensors]
+
+
+def _retype(new: Tensor, shape: tuple, replace: dict[Tensor, Tensor]) -> Tensor:
+    """The program of one member, run over the flat vectors."""
+    flat = next(iter(replace.values())).shape
+
+    def visit(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        if isinstance(node.op, BroadcastTo) and node.op.shape == shape:
+            return (broadcast_to(inputs[0], flat),)
+        return None
+
+    return rebuild([new], replace, visit)[0]
+
+
+def _unmark(graph: Graph) -> Graph:
+    """The gradient marks have done their work."""
+    def visit(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        return inputs[:1] if isinstance(node.op, Mark) else None
+    return graph.with_roots(rebuild(graph.roots, {}, visit))

@@ -1,0 +1,117 @@
+"""Schedule: a graph as a flat list of steps over values that have a place in memory."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..errors import GraphError
+from ..graph import Constant, Graph, Op, Origin, Placeholder, Tensor, TensorType, Variable, toposort
+from ..graph.leaves import Leaf
+
+
+@dataclass(eq=False)
+class Value:
+    """A tensor in memory.
+
+    kind: "input", "constant", "variable" (state, its memory is not ours), or "temp". A value with a `base`
+    shares the memory of that value, `offset` bytes in. `place` is the byte offset in the arena, set by `plan`.
+    """
+
+    type: TensorType
+    kind: str
+    tensor: Tensor | None = None
+    base: "Value | None" = None
+    offset: int = 0
+    place: int = -1
+
+    def root(self) -> tuple["Value", int]:
+        """The value that owns the memory, and how many bytes into it this one starts."""
+        value, offset = self, 0
+        while value.base is not None:
+            offset += value.offset
+            value = value.base
+        return value, offset
+
+
+@dataclass(eq=False)
+class Step:
+    """One op on values."""
+
+    op: Op
+    ins: tuple[Value, ...]
+    outs: tuple[Value, ...]
+    origin: Origin
+
+    def __str__(self) -> str:
+        left = ", ".join(str(v.type) for v in self.outs)
+        return f"{left} = {self.op!r:.70}({', '.join(str(v.type) for v in self.ins)})"
+
+
+@dataclass(eq=False)
+class Schedule:
+    """Steps in order. After the last one, every (variable, value) of `assigns` is copied into its variable
+    unless the value already is the variable's memory."""
+
+    steps: list[Step]
+    inputs: list[Value]
+    outputs: list[Value]
+    assigns: list[tuple[Variable, Value]]
+    variables: dict[Variable, Value] = field(default_factory=dict)
+    constants: list[Value] = field(default_factory=list)
+    arena_bytes: int = 0
+
+    def __str__(self) -> str:
+        return "\n".join(f"{i:3} {s}" + (f"  # {s.origin}" if str(s.origin) else "")
+                         for i, s in enumerate(self.steps))
+
+
+def make_schedule(graph: Graph) -> Schedule:
+    """Steps of a graph in dependency order; views become values that share memory."""
+    values: dict[Tensor, Value] = {}
+    schedule = Schedule([], [], [], [])
+    for t in graph.inputs:
+        values[t] = Value(t.type, "input", t)
+        schedule.inputs.append(values[t])
+    for variable, _ in graph.updates:
+        _leaf(variable, values, schedule)
+    for node in toposort(graph.roots):
+        if isinstance(node.op, Leaf):
+            for t in node.outputs:
+                _leaf(t, values, schedule)
+            continue
+        ins = tuple(values[t] for t in node.inputs)
+        if node.op.view:
+            t = node.outputs[0]
+            values[t] = Value(t.type, "temp", t, base=ins[0])
+            continue
+        outs = tuple(Value(t.type, "temp", t) for t in node.outputs)
+        values.update(zip(node.outputs, outs))
+        schedule.steps.append(Step(node.op, ins, outs, node.origin))
+    schedule.outputs = [values[t] for t in graph.outputs]
+    schedule.assigns = [(v, values[t]) for v, t in graph.updates]
+    _late_updates_last(schedule)
+    return schedule
+
+
+def _leaf(t: Tensor, values: dict[Tensor, Value], schedule: Schedule) -> None:
+    if t in values:
+        return
+    if isinstance(t, Variable):
+        values[t] = schedule.variables[t] = Value(t.type, "variable", t)
+    elif isinstance(t, Constant):
+        values[t] = Value(t.type, "constant", t)
+        schedule.constants.append(values[t])
+    elif isinstance(t, Placeholder):
+        raise GraphError(f"the result depends on {t.name} {t.type}, which is not among the inputs. "
+                         "Try: pass it to the function as an input")
+
+
+def _late_updates_last(schedule: Schedule) -> None:
+    """Steps whose results only update variables move to the end, so that every reader of the old value has
+    run before and the update can be done in place."""
+    targets = {id(value.root()[0]) for _, value in schedule.assigns}
+    read = {id(v.root()[0]) for s in schedule.steps for v in s.ins}
+    read |= {id(v.root()[0]) for v in schedule.outputs}
+    late = [s for s in schedule.steps
+            if all(id(v) in targets and id(v) not in read for v in s.outs)]
+    chosen = set(map(id, late))
+    schedule.steps = [s for s in schedule.steps if id(s) not in chosen] + late
