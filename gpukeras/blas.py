@@ -62,7 +62,8 @@ class Library:
         self.set_threads = entry("openblas_set_num_threads")
 
     def self_test(self) -> None:
-        """Raises when a product differs from NumPy's: all transposes, a strided view, both types."""
+        """Raises when a product differs from NumPy's: all transposes, a strided view, both
+        types."""
         rng = np.random.default_rng(1)
         for dtype in ("float32", "float64"):
             for order in ("aa", "at", "ta", "tt"):

@@ -4,8 +4,8 @@ from __future__ import annotations
 import os
 
 FLAGS = {
-    "GPUKERAS_DEVICE": ("", "cpu, gpu or emu (the CUDA path on the CPU); empty: a GPU if there is one"),
-    "GPUKERAS_DEBUG": ("0", "1 a line per compiled function, 2 also its schedule, 3 each pass, 4 CUDA source"),
+    "GPUKERAS_DEVICE": ("", "cpu, gpu or emu (the CUDA path on the CPU); empty: what is there"),
+    "GPUKERAS_DEBUG": ("0", "1 a line per compiled function, 2 its schedule, 3 each pass"),
     "GPUKERAS_CHECK": ("0", "1 runs every step on NumPy as well and names the first that differs"),
     "GPUKERAS_REPLAY": ("1", "0 launches every step itself instead of replaying a captured graph"),
     "GPUKERAS_CACHE": ("", "folder of compiled kernels; empty: ~/.cache/gpukeras"),

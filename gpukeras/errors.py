@@ -1,7 +1,9 @@
 """The errors of the engine.
 
-Each is also one of Python's own kinds, because Keras scripts catch those. A message says what, got, expected;
-the engine adds where (the layer and the user's line) when the error passes through `graph.op.apply`.
+Each is also one of Python's own kinds, because Keras scripts catch those. A message says what,
+got, expected;
+the engine adds where (the layer and the user's line) when the error passes through
+`graph.op.apply`.
 """
 
 
@@ -14,7 +16,8 @@ class DtypeError(TypeError):
 
 
 class GraphError(RuntimeError):
-    """A graph that cannot be built or compiled: a missing input, no gradient, a type that changed."""
+    """A graph that cannot be built or compiled: a missing input, no gradient, a type that
+    changed."""
 
 
 class KernelError(RuntimeError):

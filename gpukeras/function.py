@@ -12,13 +12,14 @@ from .graph import Graph, Tensor, Variable, as_tensor, learning_phase, toposort
 from .passes.bind import bind
 from .passes.pipeline import compile_graph
 
-SPECIALISATIONS = 32                               # kept per function; the least recently used one goes
+SPECIALISATIONS = 32                               # kept per function; the least used one goes
 
 
 class Function:
     """Computes `outputs` from arrays for `inputs`, and then gives variables their new values.
 
-    It is specialised for each tuple of input shapes (and the learning phase) the first time they come.
+    It is specialised for each tuple of input shapes (and the learning phase) the first time they
+    come.
     """
 
     def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor],
@@ -44,15 +45,17 @@ class Function:
 
     def specialise(self, shapes: tuple[tuple[int, ...], ...], phase: bool | None = None):
         """The executable for inputs of these shapes, compiled if they are new."""
-        phase = bool(default_phase() if self.phase is None else self.phase) if phase is None else phase
+        if phase is None:
+            phase = default_phase() if self.phase is None else bool(self.phase)
         key = (shapes, phase)
         device = current()
         found = self._plans.get(key)
         if found is not None and found[1].generation == device.generation:
             self._plans.move_to_end(key)
             return found[1]
-        schedule = found[0] if found else compile_graph(bind(self.graph, shapes, phase), device.target)
-        for variable in schedule.variables:        # pools move their members: before anything is bound
+        schedule = found[0] if found else compile_graph(
+            bind(self.graph, shapes, phase), device.target)
+        for variable in schedule.variables:        # pools move their members: first of all
             device.storage(variable)
         executable = device.load(schedule)
         executable.generation = device.generation
@@ -63,7 +66,8 @@ class Function:
 
     def _arrays(self, inputs: Sequence[Any]) -> tuple[list[np.ndarray], bool | None]:
         if len(inputs) != len(self._all_inputs):
-            raise ShapeError(f"{self.name}: got {len(inputs)} inputs, expected {len(self._all_inputs)}")
+            raise ShapeError(f"{self.name}: got {len(inputs)} inputs, "
+                             f"expected {len(self._all_inputs)}")
         phase = None
         if self._phase_at is not None:
             inputs = list(inputs)
@@ -126,7 +130,8 @@ def _array(x: Any, t: Tensor) -> np.ndarray:
     try:
         array = x if isinstance(x, np.ndarray) else np.asarray(x, t.dtype)
     except (ValueError, TypeError) as error:
-        raise DtypeError(f"input {t.name}: cannot make an array of type {t.dtype}: {error}") from None
+        raise DtypeError(f"input {t.name}: cannot make an array of type {t.dtype}: "
+                         f"{error}") from None
     if array.dtype.kind not in "fiub":
         raise DtypeError(f"input {t.name}: got data of type {array.dtype}, expected {t.dtype}")
     fits = array.ndim == t.ndim and all(b is None or a == b for a, b in zip(array.shape, t.shape))

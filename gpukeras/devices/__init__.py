@@ -1,4 +1,5 @@
-"""Devices: the only place that knows where arrays live. CuPy is imported here alone, at first use."""
+"""Devices: the only place that knows where arrays live. CuPy is imported here alone, at first
+use."""
 from __future__ import annotations
 
 from .base import Device, Executable

@@ -27,7 +27,8 @@ class Executable(ABC):
 
 
 class Device(ABC):
-    """Holds the values of variables and loads schedules. `generation` grows when a variable moves in memory,
+    """Holds the values of variables and loads schedules. `generation` grows when a variable moves
+    in memory,
     which is when loaded schedules must be loaded again."""
 
     name: str
@@ -94,7 +95,8 @@ class Device(ABC):
 
 
 def initial_array(variable: Variable, device: Device) -> np.ndarray:
-    """The value a variable starts with. Tensors are evaluated by NumPy, so that every device starts alike."""
+    """The value a variable starts with. Tensors are evaluated by NumPy, so that every device
+    starts alike."""
     initial = variable.initial
     if isinstance(initial, Tensor):
         given = {v: device.read(v) for v in _variables_of(initial)}

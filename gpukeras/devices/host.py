@@ -93,13 +93,15 @@ class HostExecutable(Executable):
         return step.op.host(ins, outs) or _plain(step.op, ins, outs)
 
     def _assignments(self, schedule: Schedule) -> list[Callable[[], object]]:
-        """Copies of new values into variables. A value that is another variable is first copied aside."""
+        """Copies of new values into variables. A value that is another variable is first copied
+        aside."""
         pending = []
         for variable, value in schedule.assigns:
             target, source = self._device.storage(variable), self._array(value)
             if np.may_share_memory(target, source) and target.ctypes.data == source.ctypes.data:
                 continue
-            pending.append((target, source.reshape(target.shape), value.root()[0].kind == "variable"))
+            is_state = value.root()[0].kind == "variable"
+            pending.append((target, source.reshape(target.shape), is_state))
         calls = []
         for target, source, is_state in pending:
             if is_state:

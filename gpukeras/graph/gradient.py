@@ -31,7 +31,8 @@ def gradients(seeds: Sequence[tuple[Tensor, Tensor]], wrt: Sequence[Tensor]) -> 
         with origin.origin_scope(node.origin):
             gxs = node.op.grad(node, *gys)
             if len(gxs) != len(node.inputs):
-                raise GraphError(f"gradient of {node!r}: got {len(gxs)} values for {len(node.inputs)} inputs")
+                raise GraphError(f"gradient of {node!r}: got {len(gxs)} values "
+                                 f"for {len(node.inputs)} inputs")
             for x, gx in zip(node.inputs, gxs):
                 if gx is None or id(x.node) not in needed:
                     continue

@@ -49,7 +49,7 @@ class Constant(Tensor):
     """A value known while the graph is built. Small equal constants are the same tensor."""
 
     value: np.ndarray
-    _SMALL = 64                                    # elements; beyond that hashing costs more than it saves
+    _SMALL = 64                                    # elements: hashing more costs more than it saves
 
     def __new__(cls, value: Any, dtype: str | None = None) -> "Constant":
         try:
@@ -73,7 +73,7 @@ class Constant(Tensor):
         return intern((op, ()), make).outputs[0]
 
     def __init__(self, value: Any, dtype: str | None = None) -> None:
-        pass                                       # all done in __new__, which may return an older tensor
+        pass                                       # done in __new__, which may find an older one
 
     def __repr__(self) -> str:
         return f"<Constant {self.value if self.value.size <= 8 else self.type}>"

@@ -23,7 +23,8 @@ def _frozen(value: Any) -> Any:
 class Op:
     """A pure function of tensors.
 
-    A subclass gives `params` (its identity: equal class and parameters mean the same op), the shape rule
+    A subclass gives `params` (its identity: equal class and parameters mean the same op), the
+    shape rule
     `infer`, the gradient `grad`, the meaning `numpy`, and declares its CUDA kernel in `cuda`.
     Calling an op on tensors adds a node to the graph and returns its output, or a tuple of them.
     """
@@ -35,7 +36,8 @@ class Op:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         values = dict(zip(self.params, args, strict=False))
-        if len(args) > len(self.params) or set(kwargs) - set(self.params) or set(values) & set(kwargs):
+        surplus = set(kwargs) - set(self.params) or set(values) & set(kwargs)
+        if len(args) > len(self.params) or surplus:
             raise TypeError(f"{type(self).__name__} takes {self.params}, got {args} and {kwargs}")
         values.update(kwargs)
         for name in self.params:
@@ -64,7 +66,8 @@ class Op:
     # ---- what a subclass defines
 
     def infer(self, *types: TensorType) -> TensorType | Types:
-        """Types of the outputs. Raises ShapeError or DtypeError in the form "what: got …, expected …"."""
+        """Types of the outputs. Raises ShapeError or DtypeError in the form "what: got …, expected
+        …"."""
         raise NotImplementedError(f"{type(self).__name__}.infer")
 
     def grad(self, node: Node, *gys: Tensor | None) -> Sequence[Tensor | None]:
@@ -75,12 +78,15 @@ class Op:
         """The meaning of the op on arrays of concrete shape."""
         raise NotImplementedError(f"{type(self).__name__}.numpy")
 
-    def host(self, ins: tuple[np.ndarray, ...], outs: tuple[np.ndarray, ...]) -> Callable[[], None] | None:
-        """A fast path: `run()` that fills `outs` from `ins`, arrays that stay bound for good; or None."""
+    def host(self, ins: tuple[np.ndarray, ...], outs: tuple[np.ndarray, ...]
+             ) -> Callable[[], None] | None:
+        """A fast path: `run()` that fills `outs` from `ins`, arrays that stay bound for good; or
+        None."""
         return None
 
     def static(self, *inputs: Tensor) -> Tensor | None:
-        """With all shapes known, a tensor that says the same without depending on shapes; or None."""
+        """With all shapes known, a tensor that says the same without depending on shapes; or
+        None."""
         return None
 
 
@@ -90,7 +96,8 @@ def where(at: origin.Origin) -> str:
 
 
 def apply(op: Op, inputs: Sequence[Tensor], at: origin.Origin | None = None) -> Node:
-    """The node of `op` on `inputs`: types inferred now, so that a shape error names the user's line."""
+    """The node of `op` on `inputs`: types inferred now, so that a shape error names the user's
+    line."""
     key = (op, tuple(map(id, inputs)))
 
     def make() -> Node:
@@ -103,7 +110,8 @@ def apply(op: Op, inputs: Sequence[Tensor], at: origin.Origin | None = None) -> 
             placed = type(error)(f"[{type(op).__name__}] {error}{where(here)}")
             placed.placed = True
             raise placed from None
-        return Node(op, tuple(inputs), (types,) if isinstance(types, TensorType) else tuple(types), here)
+        types = (types,) if isinstance(types, TensorType) else tuple(types)
+        return Node(op, tuple(inputs), types, here)
 
     return intern(key, make)
 
@@ -112,7 +120,8 @@ _serial = itertools.count()
 
 
 class Mark(Op):
-    """y = x under an identity of its own, because equal nodes are one: a layer's output, a gradient.
+    """y = x under an identity of its own, because equal nodes are one: a layer's output, a
+    gradient.
 
     `tag` says what is marked; `serial` keeps two marks apart. Simplification removes marks.
     """

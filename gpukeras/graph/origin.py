@@ -10,7 +10,8 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class Origin(NamedTuple):
-    """`layer` is a name or None; `where` reads "file.py:12", or None when no user code is on the stack."""
+    """`layer` is a name or None; `where` reads "file.py:12", or None when no user code is on the
+    stack."""
 
     layer: str | None
     where: str | None
@@ -42,7 +43,8 @@ def current() -> Origin:
 
 @contextmanager
 def origin_scope(origin: Origin) -> Iterator[None]:
-    """Nodes made inside get this origin (gradients and rewrites inherit that of the node they come from)."""
+    """Nodes made inside get this origin (gradients and rewrites inherit that of the node they come
+    from)."""
     global _current
     before, _current = _current, origin
     try:
@@ -52,7 +54,8 @@ def origin_scope(origin: Origin) -> Iterator[None]:
 
 
 def set_current(origin: Origin | None) -> Origin | None:
-    """Replace the current origin and return the one before; for loops in which a context is too slow."""
+    """Replace the current origin and return the one before; for loops in which a context is too
+    slow."""
     global _current
     before, _current = _current, origin
     return before

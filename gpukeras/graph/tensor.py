@@ -1,4 +1,5 @@
-"""Tensor (a value in the graph) and Node (an application of an op that makes one or more of them)."""
+"""Tensor (a value in the graph) and Node (an application of an op that makes one or more of
+them)."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable
@@ -30,7 +31,8 @@ class Node:
 class Tensor:
     """A value: output `index` of `node`. `==` is identity; `K.equal` compares elements.
 
-    The arithmetic operators build graph; ops/math.py and ops/index.py install them, being one floor up.
+    The arithmetic operators build graph; ops/math.py and ops/index.py install them, being one
+    floor up.
     """
 
     _name: str | None = None
@@ -70,8 +72,8 @@ class Tensor:
         return f"<Tensor {self.name} {self.type}>"
 
     def __bool__(self) -> bool:
-        raise TypeError(f"{self!r} has no value while the graph is being built, so it cannot decide an `if`. "
-                        "Try: K.switch(condition, a, b), or K.eval(tensor) for its value.")
+        raise TypeError(f"{self!r} has no value while the graph is being built, so it cannot "
+                        "decide an `if`. Try: K.switch(condition, a, b), or K.eval(tensor) for its value.")
 
     def __len__(self) -> int:
         if not self.type.shape or self.type.shape[0] is None:
@@ -92,7 +94,8 @@ _nodes: WeakValueDictionary = WeakValueDictionary()
 def intern(key: tuple, make: Callable[[], Node]) -> Node:
     """The living node with this key, or a new one.
 
-    Keys hold ids of input tensors: they stay unique while the node lives, since it holds its inputs.
+    Keys hold ids of input tensors: they stay unique while the node lives, since it holds its
+    inputs.
     """
     node = _nodes.get(key)
     if node is None:

@@ -13,7 +13,8 @@ _SHORT = {"float": "f", "int": "i", "uint": "u", "bool": "b", "complex": "c"}
 
 
 class TensorType(NamedTuple):
-    """A data type (a NumPy name) and a shape whose unknown sizes are None. Prints as f32[None,10]."""
+    """A data type (a NumPy name) and a shape whose unknown sizes are None. Prints as
+    f32[None,10]."""
 
     dtype: str
     shape: Shape
@@ -64,7 +65,8 @@ def is_float(dtype: str) -> bool:
 
 
 def promote(*dtypes: str) -> str:
-    """The data type of a mixed expression: the widest float if there is one, else NumPy's integer rule.
+    """The data type of a mixed expression: the widest float if there is one, else NumPy's integer
+    rule.
 
     Unlike NumPy, int64 with float32 stays float32: an index must not double the size of a model.
     """

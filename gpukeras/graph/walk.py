@@ -29,7 +29,8 @@ class Graph:
 
 
 def toposort(roots: Iterable[Tensor], known: Container[Tensor] = ()) -> list[Node]:
-    """All nodes that `roots` depend on, inputs before users; nodes with all outputs `known` are left out.
+    """All nodes that `roots` depend on, inputs before users; nodes with all outputs `known` are
+    left out.
 
     Iterative, because deep graphs are common.
     """
@@ -61,7 +62,8 @@ def rebuild(roots: Iterable[Tensor], replace: dict[Tensor, Tensor], visit: Visit
             ) -> list[Tensor]:
     """`roots` with the tensors in `replace` exchanged and every node passed through `visit`.
 
-    visit(node, new_inputs) returns the tensors that stand for the node's outputs, or None to keep the op.
+    visit(node, new_inputs) returns the tensors that stand for the node's outputs, or None to keep
+    the op.
     `replace` also serves as the memory of the walk and holds every visited tensor afterwards.
     """
     roots = list(roots)

@@ -1,6 +1,7 @@
 """Moving between shapes: the ops that the gradient of every other op needs.
 
-While sizes are unknown, `*Like` ops take a second input for its shape only; once all sizes are known,
+While sizes are unknown, `*Like` ops take a second input for its shape only; once all sizes are
+known,
 `static` turns them into the plain op and the second input is no longer needed.
 """
 from __future__ import annotations

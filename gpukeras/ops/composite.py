@@ -3,15 +3,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..graph import (Constant, Node, Op, Placeholder, Tensor, TensorType, constant_value, gradients, rebuild,
-                     toposort)
+from ..graph import (Constant, Node, Op, Placeholder, Tensor, TensorType, constant_value,
+                     gradients, rebuild, toposort)
 from ..graph.leaves import Leaf
 
 
 class Composite(Op):
     """An op defined by `expand`. Type, gradient and NumPy code follow from it.
 
-    A fast kernel is an option: declare `cuda`, override `host` or `numpy`; tests compare them with the
+    A fast kernel is an option: declare `cuda`, override `host` or `numpy`; tests compare them with
+    the
     expansion. Override `grad` only to name another Composite.
     """
 
@@ -37,13 +38,16 @@ class Composite(Op):
         return values[0] if len(values) == 1 else values
 
     def run_expansion(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The values by the expansion, one op after another: the truth that kernels are held against."""
+        """The values by the expansion, one op after another: the truth that kernels are held
+        against."""
         inputs = [Placeholder(a.dtype.name, a.shape) for a in arrays]
         return evaluate(self.expansion(*inputs), dict(zip(inputs, arrays)))
 
 
-def evaluate(outputs: tuple[Tensor, ...], given: dict[Tensor, np.ndarray]) -> tuple[np.ndarray, ...]:
-    """Values of `outputs` by the NumPy code of each op, without any pass; for tests and constants."""
+def evaluate(outputs: tuple[Tensor, ...], given: dict[Tensor, np.ndarray]
+             ) -> tuple[np.ndarray, ...]:
+    """Values of `outputs` by the NumPy code of each op, without any pass; for tests and
+    constants."""
     outputs = tuple(rebuild(outputs, {}, _static))
     values = dict(given)
     for node in toposort(outputs):

@@ -18,7 +18,8 @@ class FusedStep(NamedTuple):
 class Fused(Op):
     """A straight-line program of elementwise ops over broadcast inputs; all results have `shape`.
 
-    Slots are numbered: inputs first, then `constants`, then one per step; `outs` are the slots returned.
+    Slots are numbered: inputs first, then `constants`, then one per step; `outs` are the slots
+    returned.
     constants: ((data type name, Python number), ...).
     """
 

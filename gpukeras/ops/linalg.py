@@ -1,4 +1,5 @@
-"""Matrix products. Both are row-major GEMMs with optional transposes, so that no transpose is ever copied."""
+"""Matrix products. Both are row-major GEMMs with optional transposes, so that no transpose is ever
+copied."""
 from __future__ import annotations
 
 import numpy as np
@@ -56,7 +57,8 @@ class Dot(Op):
         return ga, gb
 
     def _views(self, a, b):
-        return (a.swapaxes(-1, -2) if self.trans_a else a), (b.swapaxes(-1, -2) if self.trans_b else b)
+        return (a.swapaxes(-1, -2) if self.trans_a else a,
+                b.swapaxes(-1, -2) if self.trans_b else b)
 
     def numpy(self, a, b):
         return np.matmul(*self._views(a, b))

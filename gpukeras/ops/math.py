@@ -1,6 +1,8 @@
-"""Elementwise arithmetic. Each op has a NumPy function with `out=` and a CUDA expression, so it can be fused.
+"""Elementwise arithmetic. Each op has a NumPy function with `out=` and a CUDA expression, so it
+can be fused.
 
-Shapes broadcast. Python numbers take the type of the tensor they meet; tensors of different types meet in
+Shapes broadcast. Python numbers take the type of the tensor they meet; tensors of different types
+meet in
 `promote`'s type. Sources of the formulas are the definitions themselves.
 """
 from __future__ import annotations
@@ -18,7 +20,8 @@ from .record import Expr
 class Elementwise(Op):
     """An op whose element i depends on the elements i of its (broadcast) inputs.
 
-    `ufunc(*arrays, out=)` is its NumPy code. `result` says the output type: "same" as the inputs, "bool",
+    `ufunc(*arrays, out=)` is its NumPy code. `result` says the output type: "same" as the inputs,
+    "bool",
     or "float" (integers become float32 first).
     """
 
@@ -49,7 +52,8 @@ class Elementwise(Op):
 
 
 def common_dtype(inputs, need_float: bool = False) -> tuple[Tensor, ...]:
-    """The inputs as tensors of one data type; numbers and arrays adapt to the tensors among them."""
+    """The inputs as tensors of one data type; numbers and arrays adapt to the tensors among
+    them."""
     tensors = [x for x in inputs if isinstance(x, Tensor)]
     kinds = [t.dtype for t in tensors] or [np.asarray(x).dtype.name for x in inputs]
     dtype = promote(*kinds)
@@ -73,7 +77,8 @@ def _into(function: Callable) -> Any:
     return staticmethod(ufunc)
 
 
-# ------------------------------------------------------------------------------------------- casting
+# -------------------------------------------------------------------------------------------
+# casting
 
 class Cast(Elementwise):
     """x in another data type; floats lose their fraction on the way to integers."""
@@ -98,7 +103,8 @@ class Cast(Elementwise):
         np.copyto(out, x, casting="unsafe")
 
 
-# ------------------------------------------------------------------------------------------- one input
+# ------------------------------------------------------------------------------------------- one
+# input
 
 class Neg(Elementwise):
     """-x"""
@@ -252,7 +258,8 @@ class Relu(Elementwise):
 
 
 class ReluGrad(Elementwise):
-    """gy where y > 0, else 0: the gradient of relu by its output, which pooling may already have thinned."""
+    """gy where y > 0, else 0: the gradient of relu by its output, which pooling may already have
+    thinned."""
     cuda = Expr("(b > 0 ? a : 0)")
 
     @_into
@@ -339,7 +346,8 @@ class StopGradient(Elementwise):
         return (None,)
 
 
-# ------------------------------------------------------------------------------------------- two inputs
+# ------------------------------------------------------------------------------------------- two
+# inputs
 
 class _Binary(Elementwise):
     """Two inputs; `partials` gives the gradients before broadcasting is undone."""
@@ -468,7 +476,8 @@ class LogicalOr(_Compare):
     ufunc, cuda = np.logical_or, Expr("(a || b)")
 
 
-# ------------------------------------------------------------------------------------------- choosing
+# -------------------------------------------------------------------------------------------
+# choosing
 
 class Where(Elementwise):
     """b where the condition a holds, else c"""
@@ -501,10 +510,12 @@ class Where(Elementwise):
     def grad(self, node, gy):
         condition, a, b = node.inputs
         zero = zeros_like(gy)
-        return None, sum_like(where(condition, gy, zero), a), sum_like(where(condition, zero, gy), b)
+        ga, gb = where(condition, gy, zero), where(condition, zero, gy)
+        return None, sum_like(ga, a), sum_like(gb, b)
 
 
-# ------------------------------------------------------------------------------------------- functions
+# -------------------------------------------------------------------------------------------
+# functions
 
 def cast(x: Any, dtype: str) -> Tensor:
     """x in the data type `dtype`."""
@@ -562,7 +573,8 @@ def _install_operators() -> None:
     for name, function in binary.items():
         setattr(Tensor, f"__{name}__", lambda a, b, f=function: f(a, b))
         setattr(Tensor, f"__r{name}__", lambda a, b, f=function: f(b, a))
-    for name, function in {"lt": less, "le": less_equal, "gt": greater, "ge": greater_equal}.items():
+    compare = {"lt": less, "le": less_equal, "gt": greater, "ge": greater_equal}
+    for name, function in compare.items():
         setattr(Tensor, f"__{name}__", lambda a, b, f=function: f(a, b))
     for name, function in {"neg": neg, "abs": abs_, "invert": logical_not}.items():
         setattr(Tensor, f"__{name}__", lambda a, f=function: f(a))

@@ -9,7 +9,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Expr:
-    """An elementwise op: a CUDA expression over its inputs a, b, c, d; `{name}` is a parameter of the op."""
+    """An elementwise op: a CUDA expression over its inputs a, b, c, d; `{name}` is a parameter of
+    the op."""
 
     code: str
 
@@ -58,7 +59,8 @@ Ref = In | Out | Temp
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel launch. args: In, Out, Temp, or NumPy scalars of the kernel's exact argument types."""
+    """One kernel launch. args: In, Out, Temp, or NumPy scalars of the kernel's exact argument
+    types."""
 
     entry: str
     grid: tuple[int, ...]
@@ -71,7 +73,8 @@ class Launch:
 
 @dataclass(frozen=True)
 class Gemm:
-    """Row-major C[m,n] = alpha * op(A) @ op(B) + beta * C, `batch` times; strides and ld* in elements."""
+    """Row-major C[m,n] = alpha * op(A) @ op(B) + beta * C, `batch` times; strides and ld* in
+    elements."""
 
     a: Ref
     b: Ref
@@ -104,7 +107,8 @@ class Fill:
 
 @dataclass(frozen=True)
 class LaunchPlan:
-    """What one op does on a CUDA device, in order; `temps` are the sizes of its scratch buffers in bytes."""
+    """What one op does on a CUDA device, in order; `temps` are the sizes of its scratch buffers in
+    bytes."""
 
     steps: tuple[Launch | Gemm | Fill, ...]
     temps: tuple[int, ...] = ()

@@ -20,11 +20,13 @@ class _Reduction(Op):
     def infer(self, x: TensorType) -> TensorType:
         axes = normal_axes(self.axes, x.ndim)
         if any(x.shape[a] == 0 for a in axes) and self.ufunc.identity is None:
-            raise ShapeError(f"nothing to choose from: got {x}, expected sizes above 0 at axes {axes}")
+            raise ShapeError(f"nothing to choose from: got {x}, "
+                             f"expected sizes above 0 at axes {axes}")
         return x.with_shape(reduced_shape(x.shape, axes, self.keepdims))
 
     def numpy(self, x):
-        return np.asarray(self.ufunc.reduce(x, axis=self.axes, keepdims=self.keepdims, dtype=x.dtype))
+        y = self.ufunc.reduce(x, axis=self.axes, keepdims=self.keepdims, dtype=x.dtype)
+        return np.asarray(y)
 
     def host(self, ins, outs):
         (x,), (y,) = ins, outs
@@ -68,7 +70,8 @@ class Prod(_Reduction):
 
 
 class Count(Op):
-    """How many elements of x each output of a reduction over `axes` stands for, as a scalar of `dtype`."""
+    """How many elements of x each output of a reduction over `axes` stands for, as a scalar of
+    `dtype`."""
 
     params = ("axes", "dtype")
 
@@ -97,7 +100,8 @@ class ArgMax(Op):
     def infer(self, x: TensorType) -> TensorType:
         axis, = normal_axes(self.axis, x.ndim)
         if x.shape[axis] == 0:
-            raise ShapeError(f"nothing to choose from: got {x}, expected a size above 0 at axis {axis}")
+            raise ShapeError(f"nothing to choose from: got {x}, "
+                             f"expected a size above 0 at axis {axis}")
         return TensorType("int64", reduced_shape(x.shape, (axis,), False))
 
     def grad(self, node: Node, gy: Tensor):

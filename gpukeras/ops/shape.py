@@ -113,7 +113,8 @@ class Pad(Op):
     def infer(self, x: TensorType) -> TensorType:
         if len(self.pads) != x.ndim:
             raise ShapeError(f"got {x} and pads {self.pads}, expected one pair per axis")
-        return x.with_shape(None if d is None else d + a + b for d, (a, b) in zip(x.shape, self.pads))
+        return x.with_shape(None if d is None else d + a + b
+                            for d, (a, b) in zip(x.shape, self.pads))
 
     def grad(self, node: Node, gy: Tensor):
         return (Slice(tuple((a or None, -b or None, None) for a, b in self.pads))(gy),)
@@ -162,7 +163,8 @@ class Concat(Op):
 
 
 class ConcatGrad(Op):
-    """The part of gy that belongs to input `which` of a Concat (the inputs matter for their shapes only)."""
+    """The part of gy that belongs to input `which` of a Concat (the inputs matter for their shapes
+    only)."""
 
     params = ("axis", "which")
 
@@ -214,8 +216,10 @@ class Repeat(Op):
     params = ("n", "axis")
 
     def infer(self, x: TensorType) -> TensorType:
-        return x.with_shape(None if d is None and i == self.axis else d * self.n if i == self.axis else d
-                            for i, d in enumerate(x.shape))
+        shape = list(x.shape)
+        if shape[self.axis] is not None:
+            shape[self.axis] *= self.n
+        return x.with_shape(shape)
 
     def grad(self, node: Node, gy: Tensor):
         return (_fold(gy, self.axis, self.n, node.inputs[0].shape[self.axis], outer=False),)
@@ -226,10 +230,10 @@ class Repeat(Op):
 
 def _fold(g: Tensor, axis: int, n: int, size: int | None, outer: bool) -> Tensor:
     """The sum of the n copies of each element along `axis`; `outer`: copies are whole blocks."""
-    parts = ([slice_axis(g, axis, i * size, (i + 1) * size) for i in range(n)] if outer and size is not None
-             else [_strided(g, axis, i, n) for i in range(n)])
     if outer and size is None:
         raise ShapeError(f"the gradient of tile needs a known size at axis {axis}: got {g.type}")
+    parts = [slice_axis(g, axis, i * size, (i + 1) * size) if outer else _strided(g, axis, i, n)
+             for i in range(n)]
     total = parts[0]
     for p in parts[1:]:
         total = total + p
@@ -263,11 +267,12 @@ class Reverse(Op):
         return lambda: np.copyto(y, view)
 
 
-PACK_ALIGN = 32                                    # elements: 128 bytes of float32, a GPU memory line
+PACK_ALIGN = 32                                    # elements: a GPU memory line of float32
 
 
 class Pack(Op):
-    """The inputs flattened into one vector, each at a multiple of PACK_ALIGN; the gaps hold anything finite.
+    """The inputs flattened into one vector, each at a multiple of PACK_ALIGN; the gaps hold
+    anything finite.
 
     The planner lets the inputs be computed in place inside the vector, so packing costs nothing.
     """
@@ -284,18 +289,21 @@ class Pack(Op):
 
 
 def pack_offsets(xs: Sequence[Any]) -> list[int]:
-    """Where each of the tensors starts in a Pack, in elements, and at the end the length of the whole."""
+    """Where each of the tensors starts in a Pack, in elements, and at the end the length of the
+    whole."""
     offsets = [0]
     for x in xs:
         offsets.append(offsets[-1] + -(-prod(x.shape) // PACK_ALIGN) * PACK_ALIGN)
     return offsets
 
 
-# ------------------------------------------------------------------------------------------- functions
+# -------------------------------------------------------------------------------------------
+# functions
 
 def transpose(x: Tensor, perm: Sequence[int] | None = None) -> Tensor:
     """x with permuted axes; None reverses their order."""
-    perm = tuple(range(x.ndim))[::-1] if perm is None else tuple(int(p) % max(x.ndim, 1) for p in perm)
+    perm = range(x.ndim)[::-1] if perm is None else perm
+    perm = tuple(int(p) % max(x.ndim, 1) for p in perm)
     return x if perm == tuple(range(x.ndim)) else Transpose(perm)(x)
 
 
@@ -345,7 +353,8 @@ def pack(xs: Sequence[Tensor]) -> Tensor:
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
-    """x[key] for integers, slices, None and ... as in NumPy; other tensors as index need K.gather."""
+    """x[key] for integers, slices, None and ... as in NumPy; other tensors as index need
+    K.gather."""
     key = key if isinstance(key, tuple) else (key,)
     if any(isinstance(k, (Tensor, list, np.ndarray)) for k in key):
         raise ShapeError(f"index of type {type(key[0]).__name__}: expected integers and slices. "

@@ -1,4 +1,5 @@
-"""Bind: give the placeholders concrete shapes, and let everything that depended on shapes become static."""
+"""Bind: give the placeholders concrete shapes, and let everything that depended on shapes become
+static."""
 from __future__ import annotations
 
 from typing import Mapping, Sequence
@@ -11,12 +12,14 @@ def bind(graph: Graph, shapes: Sequence[tuple[int, ...]], phase: bool,
          values: Mapping[Tensor, Constant] | None = None) -> Graph:
     """The graph for inputs of exactly these shapes and this learning phase.
 
-    Inputs are replaced by placeholders of static type; `values` may turn further tensors into constants.
+    Inputs are replaced by placeholders of static type; `values` may turn further tensors into
+    constants.
     """
     replace: dict[Tensor, Tensor] = {learning_phase(): Constant(phase)}
     inputs = []
     for t, shape in zip(graph.inputs, shapes, strict=True):
-        bound = t if shape == t.shape and isinstance(t, Placeholder) else Placeholder(t.dtype, shape, t.name)
+        fits = shape == t.shape and isinstance(t, Placeholder)
+        bound = t if fits else Placeholder(t.dtype, shape, t.name)
         replace[t] = bound
         inputs.append(bound)
     replace.update(values or {})

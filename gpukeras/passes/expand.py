@@ -15,7 +15,8 @@ def expand(graph: Graph, target: Target) -> Graph:
             return None if new is None else (new,)
         if target.runs(node.op):
             return None
-        # The expansion may hold composites again: walk it, from these inputs, as its own little graph.
+        # The expansion may hold composites again: walk it, from these inputs, as its own little
+        # graph.
         outs = node.op.expansion(*inputs)
         return tuple(rebuild(outs, {t: t for t in inputs}, visit))
 

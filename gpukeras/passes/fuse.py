@@ -1,4 +1,5 @@
-"""Fuse: neighbouring elementwise ops of one shape become one Fused op, one kernel, one walk over memory."""
+"""Fuse: neighbouring elementwise ops of one shape become one Fused op, one kernel, one walk over
+memory."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from ..graph.leaves import Leaf
 from ..ops.fused import Fused, FusedStep
 from .rules import is_elementwise
 
-MAX_INPUTS = 24                                    # arrays a kernel may read: each costs an argument
+MAX_INPUTS = 24                                    # arrays a kernel may read
 
 
 @dataclass
@@ -44,9 +45,12 @@ def fuse(graph: Graph) -> Graph:
 class _Grouping:
     """Greedy: a node joins the groups of its inputs that have its shape, if that closes no cycle.
 
-    `reach[node]` has a bit for every group that a node outside of groups depends on, `depends[g]` the same
-    for a group. A group may gain dependencies after others came to depend on it, and a merged group lives on
-    as a dependency on the one that took it in, so the bits are followed transitively when a question is asked.
+    `reach[node]` has a bit for every group that a node outside of groups depends on, `depends[g]`
+    the same
+    for a group. A group may gain dependencies after others came to depend on it, and a merged
+    group lives on
+    as a dependency on the one that took it in, so the bits are followed transitively when a
+    question is asked.
     """
 
     def __init__(self) -> None:
@@ -85,8 +89,8 @@ class _Grouping:
         shape = node.outputs[0].shape
         unit = _Group(shape, [node])
         joined: set[int] = set()
-        for g in sorted({self.group_of[id(t.node)] for t in node.inputs if id(t.node) in self.group_of},
-                        reverse=True):
+        near = {self.group_of.get(id(t.node)) for t in node.inputs} - {None}
+        for g in sorted(near, reverse=True):
             other = self.groups[g]
             if other.shape == shape and self._can_join(joined | {g}, other.nodes + unit.nodes):
                 unit.nodes = other.nodes + unit.nodes
@@ -152,7 +156,8 @@ def _order_units(order: list[Node], groups: list[_Group]) -> list:
             for n in nodes:
                 for t in n.inputs:
                     other = unit_of.get(id(t.node), t.node)
-                    if other is not unit and id(other) not in done and not isinstance(t.node.op, Leaf):
+                    leaf = isinstance(t.node.op, Leaf)
+                    if other is not unit and id(other) not in done and not leaf:
                         stack.append((other, False))
     return result
 
@@ -180,7 +185,8 @@ def _emit(group: _Group, outside: set[Tensor], replace: dict[Tensor, Tensor]) ->
     for n in group.nodes:
         steps.append(FusedStep(n.op, tuple(slot[t] for t in n.inputs)))
     results = [n.outputs[0] for n in group.nodes if n.outputs[0] in outside]
-    op = Fused(len(inputs), tuple(constants), tuple(steps), tuple(slot[t] for t in results), group.shape)
+    op = Fused(len(inputs), tuple(constants), tuple(steps), tuple(slot[t] for t in results),
+               group.shape)
     node = apply(op, tuple(replace.get(t, t) for t in inputs), _origin(group))
     replace.update(zip(results, node.outputs))
 

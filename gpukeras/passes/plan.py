@@ -1,6 +1,7 @@
 """Plan: where every value lives. One arena per function, laid out once; a step allocates nothing.
 
-In this order: values packed into one vector are computed inside it, new values of variables are written over
+In this order: values packed into one vector are computed inside it, new values of variables are
+written over
 the old ones where nobody reads those any more, and the rest share the arena by their lifetimes.
 """
 from __future__ import annotations
@@ -24,7 +25,8 @@ def plan(schedule: Schedule) -> Schedule:
 
 
 def _elide_packs(schedule: Schedule) -> set[int]:
-    """Drop Pack steps: their inputs are computed in place in the packed vector. Returns those vectors."""
+    """Drop Pack steps: their inputs are computed in place in the packed vector. Returns those
+    vectors."""
     outputs = {id(v.root()[0]) for v in schedule.outputs}
     packed: set[int] = set()
     steps = []
@@ -120,7 +122,7 @@ def _reads_elementwise(step: Step, variable: Variable) -> bool:
         return False
     for v in step.ins:
         root, _ = v.root()
-        if root.kind == "variable" and root.tensor is variable and v.type.size != variable.type.size:
+        if root.tensor is variable and v.type.size != variable.type.size:
             return False
     return all(not (root.kind == "variable" and _overlap(root.tensor, variable))
                for root in (v.root()[0] for v in step.ins) if root.tensor is not variable)
@@ -132,7 +134,8 @@ def _overlap(a: Variable, b: Variable) -> bool:
     return bool(parts_a & parts_b)
 
 
-# ------------------------------------------------------------------------------------------ the arena
+# ------------------------------------------------------------------------------------------ the
+# arena
 
 def _lay_out(schedule: Schedule, persistent: set[int]) -> None:
     """Offsets in the arena for all inputs and temps, by first use and last use."""

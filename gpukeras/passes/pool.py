@@ -1,7 +1,9 @@
 """Pool: one update over all weights instead of one for each.
 
-An optimizer writes its rule once per weight. Updates of the same form, say Adam's of twenty weights, become a
-single update of one flat vector: the weights (and each of their slots) then live side by side in memory, and
+An optimizer writes its rule once per weight. Updates of the same form, say Adam's of twenty
+weights, become a
+single update of one flat vector: the weights (and each of their slots) then live side by side in
+memory, and
 their gradients are computed in place inside one packed vector (ops.shape.Pack).
 """
 from __future__ import annotations
@@ -16,13 +18,14 @@ from .rules import is_elementwise
 
 
 class Pool(Variable):
-    """Variables that live side by side, as one vector; `offsets` say where each starts, in elements."""
+    """Variables that live side by side, as one vector; `offsets` say where each starts, in
+    elements."""
 
     def __init__(self, members: tuple[Variable, ...]) -> None:
         self.members = members
         self.offsets = pack_offsets(members)
-        super().__init__(lambda: None, members[0].dtype, f"pool_of_{members[0].name}", trainable=False,
-                         shape=(self.offsets[-1],))
+        super().__init__(lambda: None, members[0].dtype, f"pool_of_{members[0].name}",
+                         trainable=False, shape=(self.offsets[-1],))
         for v in members:
             v.home = weakref.ref(self)
 
@@ -60,7 +63,8 @@ def pool(graph: Graph) -> Graph:
 def _form(variable: Variable, new: Tensor) -> tuple[tuple, list[Tensor]]:
     """The elementwise program that makes `new`, and its leaves: equal forms can be pooled.
 
-    Leaves are variables of the same shape, gradients, whatever is not elementwise, and shared scalars, which
+    Leaves are variables of the same shape, gradients, whatever is not elementwise, and shared
+    scalars, which
     must be the same tensor in every member of the group.
     """
     slots: dict[Tensor, int] = {}
@@ -92,7 +96,8 @@ def _is_shared(t: Tensor, variable: Variable) -> bool:
 
 
 def _can_pool(group: list[tuple[Variable, list[Tensor]]]) -> bool:
-    """Every leaf fills the shape of its variable; variables among the leaves are free or already neighbours."""
+    """Every leaf fills the shape of its variable; variables among the leaves are free or already
+    neighbours."""
     for variable, leaves in group:
         if variable not in leaves and not any(isinstance(t, Variable) for t in leaves):
             return False                           # nothing to gain: a plain assignment
@@ -100,7 +105,9 @@ def _can_pool(group: list[tuple[Variable, list[Tensor]]]) -> bool:
             return False
     for k, first in enumerate(group[0][1]):
         column = tuple(leaves[k] for _, leaves in group)
-        if isinstance(first, Variable) and not _is_shared(first, group[0][0]) and not _is_free(column):
+        if _is_shared(first, group[0][0]) or not isinstance(first, Variable):
+            continue
+        if not _is_free(column):
             return False
     return _is_free(tuple(v for v, _ in group))
 

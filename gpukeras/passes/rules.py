@@ -10,7 +10,7 @@ from ..ops.broadcast import BroadcastTo, Reshape
 from ..ops.math import Elementwise
 
 Rule = Callable[[Node], "Tensor | None"]
-FOLD_LIMIT = 4096                                  # elements: larger constants are left to the device
+FOLD_LIMIT = 4096                                  # elements: larger ones are left to the device
 
 
 class Rules:

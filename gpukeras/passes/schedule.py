@@ -12,8 +12,10 @@ from ..graph.leaves import Leaf
 class Value:
     """A tensor in memory.
 
-    kind: "input", "constant", "variable" (state, its memory is not ours), or "temp". A value with a `base`
-    shares the memory of that value, `offset` bytes in. `place` is the byte offset in the arena, set by `plan`.
+    kind: "input", "constant", "variable" (state, its memory is not ours), or "temp". A value with
+    a `base`
+    shares the memory of that value, `offset` bytes in. `place` is the byte offset in the arena,
+    set by `plan`.
     """
 
     type: TensorType
@@ -48,7 +50,8 @@ class Step:
 
 @dataclass(eq=False)
 class Schedule:
-    """Steps in order. After the last one, every (variable, value) of `assigns` is copied into its variable
+    """Steps in order. After the last one, every (variable, value) of `assigns` is copied into its
+    variable
     unless the value already is the variable's memory."""
 
     steps: list[Step]
@@ -106,7 +109,8 @@ def _leaf(t: Tensor, values: dict[Tensor, Value], schedule: Schedule) -> None:
 
 
 def _late_updates_last(schedule: Schedule) -> None:
-    """Steps whose results only update variables move to the end, so that every reader of the old value has
+    """Steps whose results only update variables move to the end, so that every reader of the old
+    value has
     run before and the update can be done in place."""
     targets = {id(value.root()[0]) for _, value in schedule.assigns}
     read = {id(v.root()[0]) for s in schedule.steps for v in s.ins}

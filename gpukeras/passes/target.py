@@ -15,7 +15,8 @@ class Target:
     kernels: bool
 
     def runs(self, op: Op) -> bool:
-        """Whether the device has code of its own for this op; a Composite it does not run is expanded."""
+        """Whether the device has code of its own for this op; a Composite it does not run is
+        expanded."""
         if not isinstance(op, Composite):
             return True
         if self.kernels:
