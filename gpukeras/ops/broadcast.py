@@ -13,7 +13,8 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..graph import Constant, Node, Op, Tensor, TensorType, broadcast_shapes
-from .record import VIEW, Expr
+from .plans_reduce import plan_sum
+from .record import VIEW, Expr, Kernel
 
 
 def normal_axes(axes: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
@@ -188,6 +189,7 @@ class Sum(Op):
     """Sum over `axes` (all of them counted from 0)."""
 
     params = ("axes", "keepdims")
+    cuda = Kernel("reduce.cu", plan_sum)
     keepdims = False
 
     def infer(self, x: TensorType) -> TensorType:

@@ -9,6 +9,8 @@ from ..errors import ShapeError
 from ..graph import Constant, Node, Op, Tensor, TensorType, is_float
 from .broadcast import broadcast_like, expand_dims, normal_axes, reduced_shape, sum_
 from .math import cast, div, equal, square
+from .plans_reduce import (plan_argmax, plan_argmin, plan_cumsum, plan_max, plan_min, plan_prod)
+from .record import Kernel
 
 
 class _Reduction(Op):
@@ -50,18 +52,21 @@ class Max(_Extremum):
     """The largest element over `axes`."""
 
     ufunc = np.maximum
+    cuda = Kernel("reduce.cu", plan_max)
 
 
 class Min(_Extremum):
     """The smallest element over `axes`."""
 
     ufunc = np.minimum
+    cuda = Kernel("reduce.cu", plan_min)
 
 
 class Prod(_Reduction):
     """The product over `axes`."""
 
     ufunc = np.multiply
+    cuda = Kernel("reduce.cu", plan_prod)
 
     def grad(self, node: Node, gy: Tensor):
         # By division: where an element is 0 the gradient is NaN, as it is for K.prod on Theano.
@@ -95,6 +100,7 @@ class ArgMax(Op):
     """Index of the first largest element along `axis`, int64."""
 
     params = ("axis",)
+    cuda = Kernel("reduce.cu", plan_argmax)
     _find = staticmethod(np.argmax)
 
     def infer(self, x: TensorType) -> TensorType:
@@ -119,6 +125,7 @@ class ArgMax(Op):
 class ArgMin(ArgMax):
     """Index of the first smallest element along `axis`, int64."""
 
+    cuda = Kernel("reduce.cu", plan_argmin)
     _find = staticmethod(np.argmin)
 
 
@@ -126,6 +133,7 @@ class CumSum(Op):
     """Running sums along `axis`; `reverse` runs from the end."""
 
     params = ("axis", "reverse")
+    cuda = Kernel("reduce.cu", plan_cumsum)
     reverse = False
 
     def infer(self, x: TensorType) -> TensorType:

@@ -10,12 +10,16 @@ from ..errors import ShapeError
 from ..graph import Node, Op, Tensor, TensorType, as_tensor
 from .broadcast import expand_dims, normal_axes, reshape, squeeze, sum_
 from .math import cast, common_dtype
+from .plans_copy import (plan_concat, plan_pack, plan_pad, plan_repeat, plan_reverse, plan_slice,
+                         plan_tile, plan_transpose, plan_unslice)
+from .record import Kernel
 
 
 class Transpose(Op):
     """Axis i of the result is axis perm[i] of x."""
 
     params = ("perm",)
+    cuda = Kernel("transpose.cu", plan_transpose)
 
     def infer(self, x: TensorType) -> TensorType:
         if sorted(self.perm) != list(range(x.ndim)):
@@ -38,6 +42,7 @@ class Slice(Op):
     """x[start:stop:step] on each axis; None stands for an open end."""
 
     params = ("slices",)                           # ((start, stop, step), ...) per axis, step not 0
+    cuda = Kernel("copy.cu", plan_slice)
 
     def infer(self, x: TensorType) -> TensorType:
         sizes = [None if d is None and s != (None, None, None) else
@@ -82,6 +87,7 @@ class Unslice(Op):
     """gy at the sliced places of `shape`, zeros elsewhere."""
 
     params = ("slices", "shape")
+    cuda = Kernel("copy.cu", plan_unslice)
 
     def infer(self, gy: TensorType) -> TensorType:
         return gy.with_shape(self.shape)
@@ -108,6 +114,7 @@ class Pad(Op):
     """x with pads[axis] = (before, after) elements of `value` around it."""
 
     params = ("pads", "value")
+    cuda = Kernel("copy.cu", plan_pad)
     value = 0.0
 
     def infer(self, x: TensorType) -> TensorType:
@@ -136,6 +143,7 @@ class Concat(Op):
     """The inputs one after another along `axis`."""
 
     params = ("axis",)
+    cuda = Kernel("copy.cu", plan_concat)
 
     def infer(self, *xs: TensorType) -> TensorType:
         axis, = normal_axes(self.axis, xs[0].ndim)
@@ -193,6 +201,7 @@ class Tile(Op):
     """x laid side by side reps[axis] times."""
 
     params = ("reps",)
+    cuda = Kernel("copy.cu", plan_tile)
 
     def infer(self, x: TensorType) -> TensorType:
         if len(self.reps) != x.ndim:
@@ -214,6 +223,7 @@ class Repeat(Op):
     """Each element of x `n` times in a row along `axis`."""
 
     params = ("n", "axis")
+    cuda = Kernel("copy.cu", plan_repeat)
 
     def infer(self, x: TensorType) -> TensorType:
         shape = list(x.shape)
@@ -250,6 +260,7 @@ class Reverse(Op):
     """x with the order of elements along `axes` turned around."""
 
     params = ("axes",)
+    cuda = Kernel("copy.cu", plan_reverse)
 
     def infer(self, x: TensorType) -> TensorType:
         normal_axes(self.axes, x.ndim)
@@ -276,6 +287,9 @@ class Pack(Op):
 
     The planner lets the inputs be computed in place inside the vector, so packing costs nothing.
     """
+
+    align = PACK_ALIGN
+    cuda = Kernel("copy.cu", plan_pack)
 
     def infer(self, *xs: TensorType) -> TensorType:
         return TensorType(xs[0].dtype, (pack_offsets(xs)[-1],))

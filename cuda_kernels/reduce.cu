@@ -1,0 +1,136 @@
+// reduce.cu - reductions, and places of extremes, over the middle axis of x[O,N,K] or over rows.
+//
+// T input, Y output, W what is accumulated; FOLD: Sum, Product, Max or Min of common.cuh, NEUTRAL
+// its neutral value in W. NaN is the extreme, as in NumPy. The order of additions depends on the
+// shape only: the same bits each run. Long reductions run in two launches: S slices into a
+// scratch buffer of type W, then over the slices.
+//
+// reduce_rows     x[M,N] -> y[M,S]         slice s of row m covers N*s/S .. N*(s+1)/S
+//                                      one block per slice, grid M*S;         M*N*sizeof(T) bytes
+// reduce_warps    x[M,N] -> y[M]           short rows: one warp per row, block (32, rows)
+// reduce_middle   x[O,N,K] -> y[O,S,K]     block (32 columns, 8 rows), grid (O * tiles of K, S)
+// arg_rows        x[M,N] -> y[M] int64     place of the first extreme (ORDER > or <), block per row
+// arg_middle     x[O,N,K] -> y[O,K] int64      the same over the middle axis, one thread per output
+// cum_sum_fwd     x[O,N,K] -> y[O,N,K]     running sums over the middle axis, one thread per line
+#include "common.cuh"
+
+#ifndef Y
+#define Y T
+#endif
+#ifndef W
+#define W A
+#endif
+#ifndef FOLD
+#define FOLD Sum
+#endif
+#ifndef NEUTRAL
+#define NEUTRAL ((W)0)
+#endif
+#ifndef ORDER
+#define ORDER >
+#endif
+
+extern "C" __global__ void reduce_rows(const T* __restrict__ x_mn, Y* __restrict__ y_ms, i64 N,
+                                       int S) {
+    // the block synchronises: nobody leaves
+    __shared__ W part[32];
+    const i64 m = blockIdx.x / S;
+    const int s = (int)(blockIdx.x % S), warps = blockDim.x / 32;
+    const i64 end = N * (s + 1) / S;
+    const T* x = x_mn + m * N;
+    W v = NEUTRAL;
+    for (i64 n = N * s / S + threadIdx.x; n < end; n += blockDim.x) v = FOLD::join(v, (W)x[n]);
+    v = warp_reduce<FOLD>(v);
+    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        for (int w = 1; w < warps; ++w) v = FOLD::join(v, part[w]);
+        y_ms[blockIdx.x] = (Y)v;
+    }
+}
+
+extern "C" __global__ void reduce_warps(const T* __restrict__ x_mn, Y* __restrict__ y_m, i64 M,
+                                        int N) {
+    const i64 m = (i64)blockIdx.x * blockDim.y + threadIdx.y;
+   if (m >= M) return;                              // whole warps: no block barrier below
+    const T* x = x_mn + m * N;
+    W v = NEUTRAL;
+    for (int n = threadIdx.x; n < N; n += 32) v = FOLD::join(v, (W)x[n]);
+    v = warp_reduce<FOLD>(v);
+    if (threadIdx.x == 0) y_m[m] = (Y)v;
+}
+
+extern "C" __global__ void reduce_middle(const T* __restrict__ x_onk, Y* __restrict__ y_osk, i64 N,
+                                         i64 K) {
+    // the block synchronises: nobody leaves, loads and stores are guarded by k < K
+    __shared__ W part[8][33];
+    const i64 tiles = (K + 31) / 32;
+    const i64 o = blockIdx.x / tiles, k = blockIdx.x % tiles * 32 + threadIdx.x;
+    const int s = blockIdx.y, S = gridDim.y;
+    const i64 end = N * (s + 1) / S;
+    W v = NEUTRAL;
+    if (k < K)
+        for (i64 n = N * s / S + threadIdx.y; n < end;
+             n += 8) v = FOLD::join(v, (W)x_onk[(o * N + n) * K + k]);
+    part[threadIdx.y][threadIdx.x] = v;
+    __syncthreads();
+    if (threadIdx.y == 0 && k < K) {
+        for (int r = 1; r < 8; ++r) v = FOLD::join(v, part[r][threadIdx.x]);
+        y_osk[(o * S + s) * K + k] = (Y)v;
+    }
+}
+
+struct Best {
+    W value;
+    i64 place;                                       // -1: none yet
+};
+
+__device__ __forceinline__ bool beats(W a, W b) { return a ORDER b || (a != a && b == b); }
+
+__device__ __forceinline__ Best better(Best a, Best b) {      // of equal values the earlier one
+    if (b.place < 0) return a;
+    if (a.place < 0 || beats(b.value, a.value)) return b;
+    return !beats(a.value, b.value) && b.place < a.place ? b : a;
+}
+
+extern "C" __global__ void arg_rows(const T* __restrict__ x_mn, i64* __restrict__ y_m, i64 N) {
+    // the block synchronises: nobody leaves
+    __shared__ Best part[32];
+    const T* x = x_mn + (i64)blockIdx.x * N;
+    Best v = {(W)0, -1};
+    for (i64 n = threadIdx.x; n < N; n += blockDim.x) v = better(v, {(W)x[n], n});
+#pragma unroll
+    for (int o = 16; o > 0; o >>= 1) {
+        const W value = __shfl_xor_sync(FULL_WARP, v.value, o);
+        v = better(v, {value, __shfl_xor_sync(FULL_WARP, v.place, o)});
+    }
+    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        for (int w = 1; w < (int)blockDim.x / 32; ++w) v = better(v, part[w]);
+        y_m[blockIdx.x] = v.place;
+    }
+}
+
+extern "C" __global__ void arg_middle(const T* __restrict__ x_onk, i64* __restrict__ y_ok, i64 O,
+                                      i64 N, i64 K) {
+    const i64 i = grid_start();
+    if (i >= O * K) return;
+    const T* x = x_onk + i / K * N * K + i % K;
+    Best v = {(W)0, -1};
+    for (i64 n = 0; n < N; ++n) v = better(v, {(W)x[n * K], n});
+    y_ok[i] = v.place;
+}
+
+extern "C" __global__ void cum_sum_fwd(const T* __restrict__ x_onk, T* __restrict__ y_onk, i64 O,
+                                       i64 N, i64 K, int reverse) {
+    const i64 i = grid_start();
+    if (i >= O * K) return;
+    const i64 first = i / K * N * K + i % K;
+    W sum = 0;
+    for (i64 n = 0; n < N; ++n) {
+        const i64 at = first + (reverse ? N - 1 - n : n) * K;
+        sum += (W)x_onk[at];
+        y_onk[at] = (T)sum;
+    }
+}

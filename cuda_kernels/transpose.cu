@@ -1,0 +1,23 @@
+// transpose.cu - transposition of the matrices of a batch; other orders of axes go through copy.cu.
+//
+// transpose_fwd   x[B,M,N] -> y[B,N,M]     through 32 x 32 tiles in shared memory: all coalesced
+//                 block (32, 8), grid (tiles of N * tiles of M, B)        2*B*M*N*sizeof(T) bytes
+#include "common.cuh"
+
+extern "C" __global__ void transpose_fwd(const T* __restrict__ x_bmn, T* __restrict__ y_bnm, int M,
+                                         int N) {
+    // the block synchronises: nobody leaves, loads and stores are guarded
+    __shared__ T tile[32][33];                       // 33: a column of the tile lies in 32 banks
+    const int tiles_n = (N + 31) / 32;
+    const int n0 = (int)(blockIdx.x % tiles_n) * 32, m0 = (int)(blockIdx.x / tiles_n) * 32;
+    const i64 base = (i64)blockIdx.y * M * N;
+    for (int r = threadIdx.y; r < 32; r += blockDim.y) {
+        const int m = m0 + r, n = n0 + threadIdx.x;
+        if (m < M && n < N) tile[r][threadIdx.x] = x_bmn[base + (i64)m * N + n];
+    }
+    __syncthreads();
+    for (int r = threadIdx.y; r < 32; r += blockDim.y) {
+        const int n = n0 + r, m = m0 + threadIdx.x;
+        if (m < M && n < N) y_bnm[base + (i64)n * M + m] = tile[threadIdx.x][r];
+    }
+}

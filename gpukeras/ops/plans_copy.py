@@ -1,0 +1,164 @@
+"""What rearranging ops launch on a CUDA device: copy.cu and transpose.cu.
+
+Every one of them copies boxes: element (i0, i1, ...) from x0 + sum s_k i_k to y0 + sum t_k i_k.
+"""
+from __future__ import annotations
+
+from itertools import accumulate
+from math import prod
+from typing import Any, Sequence
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..graph.types import TensorType
+from .plans import THREADS, defines, grid_for
+from .record import Fill, In, Launch, LaunchPlan, Out, Ref
+
+Types = tuple[TensorType, ...]
+Strides = tuple[int, ...]
+
+_RANK = 6
+_BOX = np.dtype([("n", "i8"), ("x0", "i8"), ("y0", "i8"), ("s", "i8", _RANK), ("t", "i8", _RANK),
+                 ("d", "i4", _RANK), ("unused", "i4", 2)], align=True)
+
+
+def strides_of(shape: Sequence[int]) -> Strides:
+    """Row-major strides in elements."""
+    return tuple(prod(shape[axis + 1:]) for axis in range(len(shape)))
+
+
+def merged(shape: Sequence[int], s: Strides, t: Strides) -> list[tuple[int, int, int]]:
+    """(size, stride in x, stride in y) of the fewest axes that walk the same elements in order."""
+    axes: list[tuple[int, int, int]] = []
+    for size, a, b in zip(shape, s, t):
+        if size == 1:
+            continue
+        if axes and axes[-1][1] == a * size and axes[-1][2] == b * size:
+            axes[-1] = (axes[-1][0] * size, a, b)
+        else:
+            axes.append((size, a, b))
+    return axes
+
+
+def copy_box(x: Ref, y: Ref, dtype: str, shape: Sequence[int], s: Strides, t: Strides,
+             x0: int = 0, y0: int = 0) -> Launch | None:
+    """The launch that copies a box, or None if it is empty."""
+    n = prod(shape)
+    if not n:
+        return None
+    axes = merged(shape, s, t)
+    if len(axes) > _RANK:
+        raise ShapeError(f"cannot copy a box of {len(axes)} separate axes: got {tuple(shape)}, "
+                         f"expected at most {_RANK}")
+    axes = [(1, 0, 0)] * (_RANK - len(axes)) + axes
+    d, s, t = zip(*axes)
+    index = "unsigned" if n < 1 << 31 else "unsigned long long"
+    box = np.array((n, x0, y0, s, t, d, (0, 0)), _BOX)[()]
+    return Launch("copy_strided", grid_for(n), (THREADS,), (x, y, box),
+                  defines=(*defines(T=dtype), ("INDEX", index)), file="copy.cu")
+
+
+def _plan(*steps: Launch | Fill | None) -> LaunchPlan:
+    return LaunchPlan(tuple(step for step in steps if step is not None))
+
+
+def plan_transpose(op: Any, ins: Types, outs: Types) -> LaunchPlan:
+    (x,), (y,) = ins, outs
+    strides = strides_of(x.shape)
+    s, t = tuple(strides[p] for p in op.perm), strides_of(y.shape)
+    axes = merged(y.shape, s, t)
+    if 2 <= len(axes) <= 3 and x.size:
+        batch = axes[0][0] if len(axes) == 3 else 1
+        (n, sn, _), (m, sm, _) = axes[-2:]
+        if (sn, sm) == (1, n) and min(m, n) >= 8 and batch <= 65535:
+            tiles = -(-m // 32) * -(-n // 32)
+            return _plan(Launch("transpose_fwd", (tiles, batch), (32, 8),
+                                (In(0), Out(0), np.int32(m), np.int32(n)),
+                                defines=defines(T=x.dtype), file="transpose.cu"))
+    return _plan(copy_box(In(0), Out(0), x.dtype, y.shape, s, t))
+
+
+def _sliced(shape: tuple[int, ...], slices: Sequence[tuple]) -> tuple[tuple, Strides, int]:
+    """(shape, strides, first element) of x[slices] inside a row-major x."""
+    ranges = [range(*slice(*s).indices(d)) for d, s in zip(shape, slices)]
+    strides = strides_of(shape)
+    first = sum(r.start * s for r, s in zip(ranges, strides))
+    return tuple(map(len, ranges)), tuple(r.step * s for r, s in zip(ranges, strides)), first
+
+
+def plan_slice(op: Any, ins: Types, outs: Types) -> LaunchPlan:
+    (x,), (y,) = ins, outs
+    shape, s, x0 = _sliced(x.shape, op.slices)
+    return _plan(copy_box(In(0), Out(0), x.dtype, shape, s, strides_of(y.shape), x0=x0))
+
+
+def plan_unslice(op: Any, ins: Types, outs: Types) -> LaunchPlan:
+    (g,), (y,) = ins, outs
+    shape, t, y0 = _sliced(y.shape, op.slices)
+    fill = Fill(Out(0), y.nbytes) if y.nbytes else None
+    return _plan(fill, copy_box(In(0), Out(0), g.dtype, shape, strides_of(shape), t, y0=y0))
+
+
+def fill_value(y: Ref, type: TensorType, value: float) -> Launch | Fill | None:
+    """Set every element of a buffer."""
+    if not type.size:
+        return None
+    if not value:
+        return Fill(y, type.nbytes)
+    return Launch("fill_value", grid_for(type.size), (THREADS,),
+                  (y, np.int64(type.size), np.float64(value)), defines=defines(T=type.dtype),
+                  file="copy.cu")
+
+
+def plan_pad(op: Any, ins: Types, outs: Types) -> LaunchPlan:
+    (x,), (y,) = ins, outs
+    t = strides_of(y.shape)
+    y0 = sum(before * stride for (before, _), stride in zip(op.pads, t))
+    return _plan(fill_value(Out(0), y, op.value),
+                 copy_box(In(0), Out(0), x.dtype, x.shape, strides_of(x.shape), t, y0=y0))
+
+
+def plan_concat(op: Any, ins: Types, outs: Types) -> LaunchPlan:
+    y, = outs
+    t = strides_of(y.shape)
+    starts = accumulate((x.shape[op.axis] for x in ins), initial=0)
+    return _plan(*(copy_box(In(i), Out(0), x.dtype, x.shape, strides_of(x.shape), t,
+                            y0=start * t[op.axis])
+                   for i, (x, start) in enumerate(zip(ins, starts))))
+
+
+def plan_tile(op: Any, ins: Types, outs: Types) -> LaunchPlan:
+    x, = ins
+    strides = strides_of(x.shape)
+    shape = tuple(n for r, d in zip(op.reps, x.shape) for n in (r, d))
+    s = tuple(n for stride in strides for n in (0, stride))
+    return _plan(copy_box(In(0), Out(0), x.dtype, shape, s, strides_of(shape)))
+
+
+def plan_repeat(op: Any, ins: Types, outs: Types) -> LaunchPlan:
+    x, = ins
+    at = op.axis + 1
+    strides = strides_of(x.shape)
+    shape = (*x.shape[:at], op.n, *x.shape[at:])
+    s = (*strides[:at], 0, *strides[at:])
+    return _plan(copy_box(In(0), Out(0), x.dtype, shape, s, strides_of(shape)))
+
+
+def plan_reverse(op: Any, ins: Types, outs: Types) -> LaunchPlan:
+    x, = ins
+    axes = {a % x.ndim for a in op.axes}
+    strides = strides_of(x.shape)
+    x0 = sum((x.shape[a] - 1) * strides[a] for a in axes)
+    s = tuple(-n if a in axes else n for a, n in enumerate(strides))
+    return _plan(copy_box(In(0), Out(0), x.dtype, x.shape, s, strides, x0=x0))
+
+
+def plan_pack(op: Any, ins: Types, outs: Types) -> LaunchPlan:
+    """Copies into one vector with zeros between; a planner that packs in place needs none of it."""
+    y, = outs
+    align = op.align
+    starts = accumulate((-(-x.size // align) * align for x in ins), initial=0)
+    fill = Fill(Out(0), y.nbytes) if y.nbytes else None
+    return _plan(fill, *(copy_box(In(i), Out(0), x.dtype, (x.size,), (1,), (1,), y0=start)
+                         for i, (x, start) in enumerate(zip(ins, starts))))
