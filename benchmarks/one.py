@@ -98,7 +98,7 @@ def torch_model(torch, workload):
 
 
 def run_torch(workload, threads, seconds):
-    """Seconds of each epoch of a plain eager loop: shuffle, gather, step, loss and accuracy sums."""
+    """Seconds of each epoch of a plain eager loop: shuffle, gather, step, sums of loss and hits."""
     import torch
     torch.set_num_threads(threads)
     x, y = arrays(workload)

@@ -21,7 +21,6 @@ import ctypes
 import glob
 import importlib.util
 import os
-import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -62,8 +61,7 @@ class Library:
         self.set_threads = entry("openblas_set_num_threads")
 
     def self_test(self) -> None:
-        """Raises when a product differs from NumPy's: all transposes, a strided view, both
-        types."""
+        """Raises when a product of strided, transposed views differs from NumPy's."""
         rng = np.random.default_rng(1)
         for dtype in ("float32", "float64"):
             for order in ("aa", "at", "ta", "tt"):
@@ -136,11 +134,10 @@ def library() -> Library | None:
     global _library
     if _library is False:
         _library = None
-        if os.environ.get("GPUKERAS_BLAS", "") != "numpy" and sys.byteorder == "little":
-            for candidate in _candidates():
-                _library = _load(*candidate)
-                if _library is not None:
-                    break
+        for candidate in _candidates():
+            _library = _load(*candidate)
+            if _library is not None:
+                break
     return _library
 
 

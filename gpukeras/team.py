@@ -12,6 +12,8 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 
+from .config import flag
+
 MOST = 16                     # more threads than this lose on the sizes that one training step has
 
 _team: Team | None = None
@@ -36,7 +38,7 @@ def usable_cpus() -> int:
 def wanted_threads() -> int:
     """GPUKERAS_THREADS, else the usable CPUs, never more than OMP_NUM_THREADS or
     OPENBLAS_NUM_THREADS allow (they are how people ask for a quiet process)."""
-    own = os.environ.get("GPUKERAS_THREADS", "").strip()
+    own = flag("GPUKERAS_THREADS").strip()
     if own:
         if not own.isdigit() or int(own) < 1:
             raise ValueError(f"GPUKERAS_THREADS: got {own!r}, expected a whole number from 1")

@@ -93,13 +93,20 @@ def test_large_products_cut_over_a_team_agree(monkeypatch):
     np.testing.assert_allclose(out, a @ b)
 
 
-def test_plain_numpy_when_asked_for():
-    code = ("from gpukeras import blas; import numpy as np; o = np.empty((2, 2), 'f');"
-            "blas.bind_gemm(np.ones((2, 3), 'f'), np.ones((3, 2), 'f'), o)();"
-            "print(blas.info(), o.sum())")
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                         env={**os.environ, "GPUKERAS_BLAS": "numpy"})
-    assert out.stdout.split() == ["numpy.matmul", "12.0"]
+def test_without_any_library_numpy_does_the_work(monkeypatch):
+    monkeypatch.setattr(blas, "_library", False)
+    monkeypatch.setattr(blas, "_candidates", lambda: [("/no/such/file.so", "", int, True)])
+    rng = np.random.default_rng(0)
+    a, b, out = rng.standard_normal((3, 9, 9)).astype("float32")
+    expected = out + 2 * (a @ b.T)
+    blas.bind_gemm(a, b.T, out, accumulate=True, alpha=2.0)()
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
+    assert blas.info() == "numpy.matmul"
+
+
+def test_a_library_that_computes_wrongly_is_refused(monkeypatch):
+    monkeypatch.setattr(blas.Library, "self_test", lambda self: (_ for _ in ()).throw(ValueError))
+    assert all(blas._load(*candidate) is None for candidate in blas._candidates())
 
 
 def test_environment_is_as_before_after_loading():
