@@ -17,7 +17,7 @@ KERNELS = ROOT / "cuda_kernels"
 FILE_LINES, FUNCTION_LINES, COLUMNS, FLAGS = 600, 60, 100, 8
 
 _LADDER = [
-    "errors config", "graph", "ops", "passes", "devices", "function", "backend",
+    "errors config team blas", "graph", "ops", "passes", "devices", "function", "backend",
     "losses metrics optimizers initializers regularizers constraints activations", "layers",
     "models callbacks applications wrappers utils preprocessing datasets engine"]
 FLOORS = {name: floor for floor, names in enumerate(_LADDER) for name in names.split()}

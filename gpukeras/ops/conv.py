@@ -14,6 +14,7 @@ from ..graph.op import Op
 from ..graph.tensor import Node, Tensor
 from ..graph.types import TensorType, is_float
 from . import window as win
+from .host_conv import bind_conv, bind_conv_grad_input, bind_conv_grad_weight
 from .plans_conv import plan_conv, plan_conv_data_grad, plan_conv_weight_grad
 from .record import Kernel
 from .window import Geometry, Pads
@@ -70,6 +71,9 @@ class Conv(Op):
             -1, w.shape[-1])
         return y.astype(x.dtype, copy=False).reshape(g.images, *g.out, w.shape[-1])
 
+    def host(self, ins, outs):
+        return bind_conv(*ins, *outs, self.geometry(*(a.shape for a in ins)))
+
 
 class ConvDataGrad(Op):
     """gx[n, o * s + k * d - before, c] += gy[n, o, f] * w[k, c, f]: also a transposed convolution.
@@ -117,6 +121,9 @@ class ConvDataGrad(Op):
                 gy.astype(wide, copy=False) @ w[tap].astype(wide, copy=False).T
         return gxp[win.interior(g)].astype(gy.dtype)
 
+    def host(self, ins, outs):
+        return bind_conv_grad_input(*ins[:2], *outs, self.geometry(*(a.shape for a in ins)))
+
 
 class ConvWeightGrad(Op):
     """gw[k, c, f] = sum over n and o of x[n, o * s + k * d - before, c] * gy[n, o, f].
@@ -149,6 +156,9 @@ class ConvWeightGrad(Op):
         gw = _columns(x.astype(wide, copy=False), g).T @ gy.astype(wide, copy=False).reshape(
             -1, gy.shape[-1])
         return gw.astype(x.dtype, copy=False).reshape(*g.window, g.channels, gy.shape[-1])
+
+    def host(self, ins, outs):
+        return bind_conv_grad_weight(*ins, *outs, self.geometry(ins[0].shape))
 
 
 def _columns(x: np.ndarray, g: Geometry) -> np.ndarray:

@@ -6,8 +6,8 @@
 
 x (N, *S, C), w (*K, C, F), y (N, *O, F): C-contiguous arrays that stay where they are, one to three
 spatial axes; g: their Geometry.  Each call returns run(): a flat list of bound copies and products,
-shared out over the team by blocks; nothing is allocated while it runs.  None is returned for what it
-cannot do (types other than float32 and float64, arrays with gaps): the op's numpy() serves then.
+shared out over the team by blocks; nothing is allocated while it runs.  None is returned for what
+it cannot do (types other than float32 and float64, arrays with gaps): numpy() serves then.
 
 Three ways to lay out the columns (the matrix that meets the weights), chosen by size:
 

@@ -24,7 +24,7 @@ from .window import Geometry
 
 Run = Callable[[], None]
 
-BLOCK_BYTES = 1 << 18         # of the large side, per block
+BLOCK_BYTES = 1 << 19         # of the large side, per block
 WORTH_SHARING = 1 << 19       # bytes of the large side from which a team of threads pays
 
 

@@ -9,6 +9,7 @@ from ..errors import DtypeError, ShapeError
 from ..graph.op import Op
 from ..graph.tensor import Node, Tensor
 from ..graph.types import TensorType, is_float
+from . import host_pool
 from . import window as win
 from .plans_conv import plan_pool
 from .record import Kernel, LaunchPlan
@@ -105,6 +106,9 @@ class MaxPool(_Pool):
         xp = win.padded(x, g, _lowest(x.dtype))
         return win.windows(xp, g).max(axis=_taps(g), initial=_lowest(x.dtype))
 
+    def host(self, ins, outs):
+        return host_pool.bind_max_pool(*ins, *outs, self.geometry(ins[0].shape))
+
 
 class MaxPoolGrad(_Pool):
     """gy to the first largest element of each window, as TensorFlow does.
@@ -132,6 +136,9 @@ class MaxPoolGrad(_Pool):
         for number, tap in enumerate(np.ndindex(*g.window)):
             gxp[(slice(None), *win.tap_slices(g, tap))] += np.where(first == number, gy, 0)
         return gxp[win.interior(g)]
+
+    def host(self, ins, outs):
+        return host_pool.bind_max_pool_grad(*ins, *outs, self.geometry(ins[0].shape))
 
 
 class MaxPoolPick(_Pool):
@@ -176,6 +183,9 @@ class AveragePool(_Pool):
         total = win.windows(win.padded(x, g), g).sum(axis=_taps(g), dtype=wide)
         return (total / _counts(g, wide)).astype(x.dtype)
 
+    def host(self, ins, outs):
+        return host_pool.bind_average_pool(*ins, *outs, self.geometry(ins[0].shape))
+
 
 class AveragePoolGrad(_Pool):
     """gy spread evenly over the real elements of each window: the transpose of AveragePool.
@@ -210,6 +220,9 @@ class AveragePoolGrad(_Pool):
         for tap in np.ndindex(*g.window):
             gxp[(slice(None), *win.tap_slices(g, tap))] += share
         return gxp[win.interior(g)].astype(gy.dtype)
+
+    def host(self, ins, outs):
+        return host_pool.bind_average_pool_grad(ins[0], *outs, self.geometry(outs[0].shape))
 
 
 def average_pool_grad(gy: Tensor, window, strides, pads: Pads, like: Tensor) -> Tensor:
