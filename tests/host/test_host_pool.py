@@ -1,4 +1,4 @@
-"""gpukeras.ops.host_pool against torch's pooling, and against first principles where torch has none."""
+"""gpukeras.ops.host_pool against torch's pooling, by hand where torch has none."""
 
 import numpy as np
 import pytest
@@ -23,8 +23,8 @@ CASES = {
 }
 
 
-@pytest.fixture(params=[(1, 1 << 18, 1 << 19), (3, 500, 0)], ids=["one thread", "three, tiny blocks"],
-                autouse=True)
+@pytest.fixture(params=[(1, 1 << 18, 1 << 19), (3, 500, 0)],
+                ids=["one thread", "three, tiny blocks"], autouse=True)
 def arrangement(request, monkeypatch):
     crew = Team(request.param[0])
     monkeypatch.setattr(host_pool, "team", lambda: crew)
