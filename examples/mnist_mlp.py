@@ -1,0 +1,31 @@
+"""One hidden layer on MNIST: 97 to 98 % of the test digits after four epochs."""
+import argparse
+
+from gpukeras.datasets import mnist
+from gpukeras.layers import Dense
+from gpukeras.models import Sequential
+from gpukeras.utils import to_categorical
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--epochs", type=int, default=4)
+parser.add_argument("--batch-size", type=int, default=128)
+parser.add_argument("--samples", type=int, default=60000, help="train on the first SAMPLES digits")
+parser.add_argument("--data", default="mnist.npz", help="file in ~/.keras/datasets, or a path")
+args = parser.parse_args()
+
+(x_train, y_train), (x_test, y_test) = mnist.load_data(args.data)
+x_train = x_train[:args.samples].reshape(-1, 784).astype("float32") / 255
+x_test = x_test.reshape(-1, 784).astype("float32") / 255
+y_train = to_categorical(y_train[:args.samples], 10)
+y_test = to_categorical(y_test, 10)
+
+model = Sequential([
+    Dense(400, activation="relu", input_shape=(784,)),
+    Dense(10, activation="softmax")])
+model.summary()
+
+model.compile(loss="categorical_crossentropy", optimizer="rmsprop", metrics=["accuracy"])
+model.fit(x_train, y_train, batch_size=args.batch_size, epochs=args.epochs, verbose=1,
+          validation_data=(x_test, y_test))
+loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
+print(f"test loss {loss:.4f}, test accuracy {accuracy:.4f}")

@@ -1,0 +1,94 @@
+"""Keras's HDF5 layout, piece by piece: texts, lists of names, and the arrays that a list names.
+
+A group of weights has the attributes `layer_names`, `backend`, `keras_version` and one group per
+layer; a layer's group has the attribute `weight_names` and one dataset per name. Other programs
+read these files by the letter, so what looks odd here (bytes, an empty list as floats) is meant.
+"""
+import numpy as np
+
+from ..utils.io_utils import HDF5_OBJECT_HEADER_LIMIT
+
+KERAS_VERSION = "2.3.1"                          # whose files we write
+BACKEND = "tensorflow"                           # whose convolutions ours are: kernels not reversed
+
+
+def write_text(group, name, text):
+    group.attrs[name] = text.encode("utf-8")
+
+
+def read_text(group, name, default=None):
+    """A text attribute; h5py 2 gave bytes, h5py 3 gives str, and old files hold either."""
+    return _text(group.attrs[name]) if name in group.attrs else default
+
+
+def _text(value):
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def write_names(group, name, names):
+    """Write a list of names as one attribute, or as name0, name1, ... if it is too large for one.
+
+    # Raises
+        RuntimeError: a single name is longer than an attribute can be.
+    """
+    data = [n.encode("utf-8") for n in names]
+    long = [n for n in data if len(n) > HDF5_OBJECT_HEADER_LIMIT]
+    if long:
+        raise RuntimeError(f"cannot save: got a name of {len(long[0])} bytes ({long[0][:40]!r}...),"
+                           f" expected at most {HDF5_OBJECT_HEADER_LIMIT}")
+    array = np.asarray(data)                                         # no names: float64, as Keras
+    count = 1
+    while any(part.nbytes > HDF5_OBJECT_HEADER_LIMIT for part in np.array_split(array, count)):
+        count += 1
+    if count == 1:
+        group.attrs[name] = array
+    else:
+        for i, part in enumerate(np.array_split(array, count)):
+            group.attrs[f"{name}{i}"] = part
+
+
+def read_names(group, name):
+    """The list of names written by `write_names`; [] if there is none."""
+    if name in group.attrs:
+        return [_text(n) for n in group.attrs[name]]
+    names, i = [], 0
+    while f"{name}{i}" in group.attrs:
+        names += [_text(n) for n in group.attrs[f"{name}{i}"]]
+        i += 1
+    return names
+
+
+def has_names(group, name):
+    return name in group.attrs or f"{name}0" in group.attrs
+
+
+def write_arrays(group, names, arrays):
+    """Datasets of a group and the attribute `weight_names` that orders them."""
+    names = _unique(names)
+    write_names(group, "weight_names", names)
+    for name, array in zip(names, arrays, strict=True):
+        group.create_dataset(name, data=np.asarray(array))
+
+
+def read_arrays(group):
+    """The arrays of a group in the order of `weight_names`."""
+    names = read_names(group, "weight_names")
+    missing = [name for name in names if name not in group]
+    if missing:
+        raise ValueError(f"broken file: {group.name} lists the weight {missing[0]!r}, which is "
+                         "not there")
+    return [np.asarray(group[name]) for name in names]
+
+
+def _unique(names):
+    """The names, a repeated one with _1, _2, ... behind it."""
+    seen, out = set(), []
+    for i, name in enumerate(names):
+        name = name or f"param_{i}"
+        number, free = 0, name
+        while free in seen:
+            number += 1
+            free = f"{name}_{number}"
+        seen.add(free)
+        out.append(free)
+    return out

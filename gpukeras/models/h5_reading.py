@@ -1,0 +1,159 @@
+"""Models and weights from an open HDF5 group."""
+import json
+import warnings
+
+from .. import backend as K
+from .. import losses, metrics, optimizers
+from .h5_convert import convert_weights
+from .h5_layout import has_names, read_arrays, read_names, read_text
+
+
+def read_model(group, build, custom_objects=None, compile=True):
+    """The model in a group.
+
+    # Arguments
+        build: function (config, custom_objects) -> model.
+        custom_objects: dict name -> class or function.
+        compile: whether to compile it as it was when it was saved.
+    """
+    config = read_text(group, "model_config")
+    if config is None:
+        raise ValueError("No model found in config. " + _what_is_there(group))
+    model = build(json.loads(config), custom_objects)
+    assign_by_order(weights_group(group), model.layers)
+    if compile:
+        _compile(model, group, custom_objects or {})
+    return model
+
+
+def weights_group(group):
+    """The group with the weights of a file of either kind."""
+    if not has_names(group, "layer_names") and "model_weights" in group:
+        group = group["model_weights"]
+    if not has_names(group, "layer_names"):
+        raise ValueError("No weights found: " + _what_is_there(group))
+    return group
+
+
+def _what_is_there(group):
+    if has_names(group, "layer_names"):
+        return ("The file holds weights but no model (it was written by save_weights). "
+                "Try: make the model by its own code, then model.load_weights(path)")
+    names = ", ".join([*group.attrs, *group][:10]) or "nothing"
+    return f"The file was not written by Keras: it holds {names}."
+
+
+# ---------------------------------------------------------------- weights
+
+def assign_by_order(group, layers, reshape=False):
+    """Give the arrays of a group to the layers that have weights, in order; all or none."""
+    source = [(name, read_arrays(group[name])) for name in _layer_names(group)]
+    source = [(name, arrays) for name, arrays in source if arrays]
+    target = [layer for layer in layers if layer.weights]
+    if len(source) != len(target):
+        raise ValueError(_count_differs(source, target, layers))
+    pairs = []
+    for k, ((name, arrays), layer) in enumerate(zip(source, target)):
+        arrays = _convert(group, layer, arrays, reshape)
+        weights = layer.weights
+        if len(arrays) != len(weights):
+            raise ValueError(f'Layer #{k} (named "{layer.name}" in the current model) was found to '
+                             f"correspond to layer {name} in the save file. However the new layer "
+                             f"{layer.name} expects {len(weights)} weights, but the saved weights "
+                             f"have {len(arrays)} elements.")
+        for weight, array in zip(weights, arrays):
+            _check_shape(k, layer, weight, array)
+            pairs.append((weight, array))
+    K.batch_set_value(pairs)
+
+
+def assign_by_name(group, layers, skip_mismatch=False, reshape=False):
+    """Give the arrays of a group to the layers of the same names; other layers are left alone."""
+    pairs = []
+    for k, name in enumerate(_layer_names(group)):
+        for layer in (layer for layer in layers if layer.name == name):
+            arrays = _convert(group, layer, read_arrays(group[name]), reshape)
+            weights = layer.weights
+            if len(arrays) != len(weights):
+                text = (f'Layer #{k} (named "{layer.name}") expects {len(weights)} weight(s), but '
+                        f"the saved weights have {len(arrays)} element(s).")
+                if not skip_mismatch:
+                    raise ValueError(text)
+                warnings.warn("Skipping loading of weights: " + text)
+                continue
+            for weight, array in zip(weights, arrays):
+                if skip_mismatch and tuple(weight.shape) != array.shape:
+                    warnings.warn(f"Skipping loading of weights for layer {layer.name} due to "
+                                  f"mismatch in shape ({tuple(weight.shape)} vs {array.shape}).")
+                    continue
+                _check_shape(k, layer, weight, array)
+                pairs.append((weight, array))
+    K.batch_set_value(pairs)
+
+
+def _layer_names(group):
+    names = read_names(group, "layer_names")
+    missing = [name for name in names if name not in group]
+    if missing:
+        raise ValueError(f"broken file: it lists the layer {missing[0]!r}, which is not there")
+    return names
+
+
+def _convert(group, layer, arrays, reshape):
+    return convert_weights(layer, arrays, read_text(group, "keras_version", "1"),
+                           read_text(group, "backend"), reshape)
+
+
+def _check_shape(k, layer, weight, array):
+    if tuple(weight.shape) != array.shape:
+        raise ValueError(f'Layer #{k} (named "{layer.name}"), weight {weight.name} has shape '
+                         f"{tuple(weight.shape)}, but the saved weight has shape {array.shape}.")
+
+
+def _count_differs(source, target, layers):
+    text = (f"You are trying to load a weight file containing {len(source)} layers into a model "
+            f"with {len(target)} layers.")
+    if not target and layers:
+        return text + " The model has no weights yet. Try: model.build(input_shape)"
+    pairs = zip([name for name, _ in source], [layer.name for layer in target])
+    k = next((k for k, (a, b) in enumerate(pairs) if a != b), min(len(source), len(target)))
+    saved = source[k][0] if k < len(source) else "nothing"
+    here = target[k].name if k < len(target) else "nothing"
+    return f"{text} First difference: layer #{k} is {saved} in the file and {here} in the model."
+
+
+# ---------------------------------------------------------------- compiling
+
+def _compile(model, group, custom_objects):
+    text = read_text(group, "training_config")
+    if text is None:
+        warnings.warn("No training configuration found in save file: the model was *not* compiled. "
+                      "Compile it manually.")
+        return
+    config = json.loads(text)
+    model.compile(
+        optimizer=optimizers.deserialize(config["optimizer_config"], custom_objects=custom_objects),
+        loss=_revive(config["loss"], losses, custom_objects),
+        metrics=_revive(config["metrics"], metrics, custom_objects),
+        weighted_metrics=_revive(config.get("weighted_metrics"), metrics, custom_objects),
+        sample_weight_mode=config["sample_weight_mode"],
+        loss_weights=config["loss_weights"])
+    if "optimizer_weights" not in group:
+        return
+    model._make_train_function()                                     # makes the optimizer's state
+    try:
+        model.optimizer.set_weights(read_arrays(group["optimizer_weights"]))
+    except ValueError as error:
+        warnings.warn("Error in loading the saved optimizer state. As a result, your model is "
+                      f"starting with a freshly initialized optimizer. ({error})")
+
+
+def _revive(value, module, custom_objects):
+    """Custom objects in the place of their names, objects in the place of their configs."""
+    if isinstance(value, list):
+        return [_revive(v, module, custom_objects) for v in value]
+    if isinstance(value, dict):
+        if set(value) == {"class_name", "config"}:
+            return module.deserialize(value, custom_objects)
+        return {key: _revive(v, module, custom_objects) for key, v in value.items()}
+    return custom_objects.get(value, value)

@@ -1,0 +1,137 @@
+"""Saving and loading models and weights in Keras's HDF5 files.
+
+A file is written beside its target, synced and renamed: whatever happens, the old file or the new
+one is there. Nothing that is read from a file is executed.
+"""
+import contextlib
+import io
+import os
+
+from ..utils.generic_utils import nearest_names
+from ..utils.io_utils import ask_to_proceed_with_overwrite, atomic_write
+
+
+def save_model(model, filepath, overwrite=True, include_optimizer=True):
+    """Write a model to one file: architecture, weights, losses and metrics, state of the optimizer.
+
+    # Arguments
+        model: a model with a config (not a subclassed one).
+        filepath: path, open `h5py.Group`, or object with a `write` method that takes bytes.
+        overwrite: False asks on the console before an existing file is replaced.
+        include_optimizer: False leaves out the optimizer, its state, losses and metrics.
+    """
+    from .h5_writing import write_model
+    with _writing(filepath, overwrite) as group:
+        if group is not None:
+            write_model(group, model, include_optimizer)
+
+
+def save_weights(model, filepath, overwrite=True):
+    """Write the weights of a model to a file; arguments as for `save_model`."""
+    from .h5_writing import write_weights
+    with _writing(filepath, overwrite) as group:
+        if group is not None:
+            write_weights(group, model.layers)
+
+
+def load_model(filepath, custom_objects=None, compile=True):
+    """The model of a file that `save_model` or Keras 2 wrote.
+
+    # Arguments
+        filepath: path, open `h5py.Group`, or object with a `read` method that gives bytes.
+        custom_objects: dict name -> class or function, for what is not part of Keras.
+        compile: False leaves the model uncompiled (for a loss that is not at hand).
+
+    # Raises
+        OSError: there is no such file, or it is no HDF5 file or is cut off.
+        ValueError: the file holds no model, or something that is not known.
+    """
+    from .h5_reading import read_model
+    from .network_config import model_from_config
+    with _reading(filepath) as group:
+        return read_model(group, model_from_config, custom_objects, compile)
+
+
+def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=False):
+    """Read weights from a file of weights or of a whole model.
+
+    # Arguments
+        model: a built model.
+        filepath: as for `load_model`.
+        by_name: False pairs the layers that have weights in their order, True by name.
+        skip_mismatch: with `by_name`, leave what does not fit, with a warning.
+        reshape: a convolution's kernel may have another shape with as many elements.
+    """
+    from .h5_reading import assign_by_name, assign_by_order, weights_group
+    with _reading(filepath) as group:
+        if by_name:
+            assign_by_name(weights_group(group), model.layers, skip_mismatch, reshape)
+        else:
+            assign_by_order(weights_group(group), model.layers, reshape)
+
+
+# ---------------------------------------------------------------- files
+
+@contextlib.contextmanager
+def _writing(target, overwrite):
+    """The HDF5 group to write to; None if the user wants to keep the old file."""
+    import h5py
+    if isinstance(target, h5py.Group):
+        yield target
+    elif hasattr(target, "write"):
+        image = io.BytesIO()
+        with h5py.File(image, "w") as file:
+            yield file
+        target.write(image.getvalue())
+    elif not overwrite and os.path.isfile(target) and not ask_to_proceed_with_overwrite(target):
+        yield None
+    else:
+        with atomic_write(target) as part, h5py.File(part, "w") as file:
+            yield file
+
+
+@contextlib.contextmanager
+def _reading(source):
+    import h5py
+    if isinstance(source, h5py.Group):
+        yield source
+        return
+    image = io.BytesIO(source.read()) if hasattr(source, "read") else None
+    name = "the data" if image else _existing(source)
+    try:
+        file = h5py.File(image or name, "r")
+    except OSError as error:
+        raise OSError(f"cannot read {name}: {_why_broken(image or name, error)}") from None
+    with file:
+        yield file
+
+
+def _existing(path):
+    path = os.fspath(path)
+    if os.path.isfile(path):
+        return path
+    if os.path.isdir(path):
+        raise OSError(f"{path!r} is a folder, expected an HDF5 file of Keras 2 (.h5)")
+    folder, name = os.path.split(os.path.abspath(path))
+    text = f"there is no file {path!r} (looked in {folder})."
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(text + " The folder does not exist either.")
+    near = nearest_names(name, os.listdir(folder))
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise FileNotFoundError(text + hint)
+
+
+def _why_broken(source, error):
+    """Why h5py could not open a file, in words of the file's own first bytes."""
+    if isinstance(source, str):
+        with open(source, "rb") as file:
+            start, size = file.read(8), os.path.getsize(source)
+    else:
+        start, size = source.getvalue()[:8], len(source.getvalue())
+    if not size:
+        return "it is empty."
+    if start.startswith(b"\x89HDF"):
+        return f"it is a broken HDF5 file, perhaps cut off while it was copied ({error})."
+    if start.startswith(b"PK"):
+        return "it is a zip file (perhaps .keras of Keras 3), expected HDF5 of Keras 2 (.h5)."
+    return f"it is no HDF5 file: it begins with {start!r}."
