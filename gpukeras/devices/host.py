@@ -93,22 +93,13 @@ class HostExecutable(Executable):
         return step.op.host(ins, outs) or _plain(step.op, ins, outs)
 
     def _assignments(self, schedule: Schedule) -> list[Callable[[], object]]:
-        """Copies of new values into variables. A value that is another variable is first copied
-        aside."""
-        pending = []
-        for variable, value in schedule.assigns:
-            target, source = self._device.storage(variable), self._array(value)
-            if np.may_share_memory(target, source) and target.ctypes.data == source.ctypes.data:
-                continue
-            is_state = value.root()[0].kind == "variable"
-            pending.append((target, source.reshape(target.shape), is_state))
+        """Copies of new values into variables, but for those computed there in the first place."""
         calls = []
-        for target, source, is_state in pending:
-            if is_state:
-                aside = np.empty_like(source)
-                calls.insert(0, lambda a=aside, s=source: np.copyto(a, s))
-                source = aside
-            calls.append(lambda t=target, s=source: np.copyto(t, s))
+        for variable, value in schedule.assigns:
+            target = self._device.storage(variable)
+            source = self._array(value).reshape(target.shape)
+            if source.ctypes.data != target.ctypes.data:
+                calls.append(lambda t=target, s=source: np.copyto(t, s))
         return calls
 
 

@@ -73,7 +73,7 @@ class Tensor:
 
     def __bool__(self) -> bool:
         raise TypeError(f"{self!r} has no value while the graph is being built, so it cannot "
-                        "decide an `if`. Try: K.switch(condition, a, b), or K.eval(tensor) for its value.")
+                        "decide an `if`. Try: K.switch(condition, a, b), or K.eval(tensor).")
 
     def __len__(self) -> int:
         if not self.type.shape or self.type.shape[0] is None:

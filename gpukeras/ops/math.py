@@ -77,8 +77,7 @@ def _into(function: Callable) -> Any:
     return staticmethod(ufunc)
 
 
-# -------------------------------------------------------------------------------------------
-# casting
+# ---- casting
 
 class Cast(Elementwise):
     """x in another data type; floats lose their fraction on the way to integers."""
@@ -103,8 +102,7 @@ class Cast(Elementwise):
         np.copyto(out, x, casting="unsafe")
 
 
-# ------------------------------------------------------------------------------------------- one
-# input
+# ---- one input
 
 class Neg(Elementwise):
     """-x"""
@@ -346,8 +344,21 @@ class StopGradient(Elementwise):
         return (None,)
 
 
-# ------------------------------------------------------------------------------------------- two
-# inputs
+class Copy(Elementwise):
+    """x, in memory of its own; the planner puts it where a value is about to be overwritten"""
+    ufunc, cuda = np.positive, Expr("a")
+
+    def into(self, out, x):
+        np.copyto(out, x)
+
+    def numpy(self, x):
+        return np.array(x)
+
+    def grad(self, node, gy):
+        return (gy,)
+
+
+# ---- two inputs
 
 class _Binary(Elementwise):
     """Two inputs; `partials` gives the gradients before broadcasting is undone."""
@@ -476,8 +487,7 @@ class LogicalOr(_Compare):
     ufunc, cuda = np.logical_or, Expr("(a || b)")
 
 
-# -------------------------------------------------------------------------------------------
-# choosing
+# ---- choosing
 
 class Where(Elementwise):
     """b where the condition a holds, else c"""
@@ -514,8 +524,7 @@ class Where(Elementwise):
         return None, sum_like(ga, a), sum_like(gb, b)
 
 
-# -------------------------------------------------------------------------------------------
-# functions
+# ---- functions
 
 def cast(x: Any, dtype: str) -> Tensor:
     """x in the data type `dtype`."""

@@ -311,8 +311,7 @@ def pack_offsets(xs: Sequence[Any]) -> list[int]:
     return offsets
 
 
-# -------------------------------------------------------------------------------------------
-# functions
+# ---- functions
 
 def transpose(x: Tensor, perm: Sequence[int] | None = None) -> Tensor:
     """x with permuted axes; None reverses their order."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..graph import Variable
 from ..ops.fused import Fused
-from ..ops.math import Elementwise
+from ..ops.math import Copy, Elementwise
 from ..ops.shape import Pack, pack_offsets
 from .pool import Pool
 from .schedule import Schedule, Step, Value
@@ -57,19 +57,6 @@ def _copy_step(step: Step, value: Value, whole: Value, at: int) -> Step:
     return Step(Copy(), (value,), (part,), step.origin)
 
 
-class Copy(Elementwise):
-    """y = x, into memory of its own"""
-
-    from ..ops.record import Expr as _Expr
-    cuda = _Expr("a")
-
-    def numpy(self, x):
-        return x.copy()
-
-    def into(self, out, x):
-        out[...] = x
-
-
 def _update_in_place(schedule: Schedule) -> None:
     """Let an update's value be computed in the variable's own memory where that hurts nobody."""
     last_read = _last_reads(schedule)
@@ -98,10 +85,6 @@ def _last_reads(schedule: Schedule) -> dict[Variable, int]:
             root, _ = v.root()
             if root.kind == "variable":
                 last[root.tensor] = i
-    for v in schedule.outputs + [value for _, value in schedule.assigns]:
-        root, _ = v.root()
-        if root.kind == "variable":
-            last[root.tensor] = len(schedule.steps)  # an output that is the old value itself
     return last
 
 
@@ -134,8 +117,7 @@ def _overlap(a: Variable, b: Variable) -> bool:
     return bool(parts_a & parts_b)
 
 
-# ------------------------------------------------------------------------------------------ the
-# arena
+# ---- the arena
 
 def _lay_out(schedule: Schedule, persistent: set[int]) -> None:
     """Offsets in the arena for all inputs and temps, by first use and last use."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from ..errors import GraphError
 from ..graph import Constant, Graph, Op, Origin, Placeholder, Tensor, TensorType, Variable, toposort
 from ..graph.leaves import Leaf
+from ..graph.origin import NOWHERE
+from ..ops.math import Copy
 
 
 @dataclass(eq=False)
@@ -92,6 +94,7 @@ def make_schedule(graph: Graph) -> Schedule:
     schedule.outputs = [values[t] for t in graph.outputs]
     schedule.assigns = [(v, values[t]) for v, t in graph.updates]
     _late_updates_last(schedule)
+    _keep_old_state(schedule)
     return schedule
 
 
@@ -106,6 +109,23 @@ def _leaf(t: Tensor, values: dict[Tensor, Value], schedule: Schedule) -> None:
     elif isinstance(t, Placeholder):
         raise GraphError(f"the result depends on {t.name} {t.type}, which is not among the inputs. "
                          "Try: pass it to the function as an input")
+
+
+def _keep_old_state(schedule: Schedule) -> None:
+    """Outputs and new values that are the present state of some variable are copied before any
+    update."""
+    copies: dict[Value, Value] = {}
+
+    def kept(value: Value) -> Value:
+        if not schedule.assigns or value.root()[0].kind != "variable":
+            return value
+        if value not in copies:
+            copies[value] = Value(value.type, "temp", value.tensor)
+        return copies[value]
+
+    schedule.outputs = [kept(v) for v in schedule.outputs]
+    schedule.assigns = [(variable, kept(v)) for variable, v in schedule.assigns]
+    schedule.steps[:0] = [Step(Copy(), (old,), (new,), NOWHERE) for old, new in copies.items()]
 
 
 def _late_updates_last(schedule: Schedule) -> None:

@@ -17,7 +17,7 @@ def simplify(graph: Graph) -> Graph:
     return RULES.rewrite(graph)
 
 
-# ---------------------------------------------------------------------------------- nothing to do
+# ---- nothing to do
 
 @rule(Mark)
 def drop_mark(node: Node) -> Tensor | None:
@@ -69,7 +69,7 @@ def reshape_of_scalar(node: Node) -> Tensor | None:
     return None
 
 
-# ---------------------------------------------------------------------------------- arithmetic
+# ---- arithmetic
 
 def _fits(x: Tensor, node: Node) -> Tensor | None:
     return x if x.type == node.outputs[0].type else None
@@ -150,7 +150,7 @@ def implicit_broadcast(node: Node) -> Tensor | None:
     return None
 
 
-# ---------------------------------------------------------------------------------- sums
+# ---- sums
 
 @rule(b.Sum)
 def sum_of_broadcast_scalar(node: Node) -> Tensor | None:
@@ -183,7 +183,7 @@ def sum_of_sum(node: Node) -> Tensor | None:
     return None
 
 
-# ---------------------------------------------------------------------------------- moving
+# ---- moving
 
 @rule(s.Transpose)
 def merge_transposes(node: Node) -> Tensor | None:
