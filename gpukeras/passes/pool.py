@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 
-from ..graph import Graph, Mark, Node, Tensor, Variable, rebuild
+from ..graph import Graph, Mark, Node, Tensor, Variable, apply, rebuild
 from ..graph.op import unmarked
 from ..ops.broadcast import BroadcastTo, broadcast_to
 from ..ops.shape import pack, pack_offsets
@@ -49,11 +49,11 @@ def pool(graph: Graph) -> Graph:
         members = tuple(v for v, _ in group)
         if len(members) < 2 or not _can_pool(group):
             continue
-        replace = {}
+        flat_of = {}
         for k, first in enumerate(group[0][1]):
-            if not _is_shared(first, group[0][0]):
-                replace[first] = _column(tuple(leaves[k] for _, leaves in group), columns)
-        flat = _retype(new_of[members[0]], members[0].shape, replace)
+            flat_of[first] = (first if _is_shared(first, group[0][0]) else
+                              _column(tuple(leaves[k] for _, leaves in group), columns))
+        flat = _retype(new_of[members[0]], members[0].shape, flat_of)
         updates.append((_column(members, columns), flat))
         taken.update(members)
     rest = [(v, new) for v, new in graph.updates if v not in taken]
@@ -129,16 +129,22 @@ def _column(tensors: tuple[Tensor, ...], columns: dict[tuple, Tensor]) -> Tensor
     return columns[tensors]
 
 
-def _retype(new: Tensor, shape: tuple, replace: dict[Tensor, Tensor]) -> Tensor:
-    """The program of one member, run over the flat vectors."""
-    flat = next(iter(replace.values())).shape
+def _retype(new: Tensor, shape: tuple, flat_of: dict[Tensor, Tensor]) -> Tensor:
+    """The program of one member, run over the flat vectors. It ends at its leaves: what lies below a
+    shared scalar (the norm of all gradients, say) stays as it is."""
+    flat = next(v.shape for t, v in flat_of.items() if v is not t)
+    made = dict(flat_of)
 
-    def visit(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        if isinstance(node.op, BroadcastTo) and node.op.shape == shape:
-            return (broadcast_to(inputs[0], flat),)
-        return None
+    def visit(t: Tensor) -> Tensor:
+        if t not in made:
+            inputs = [visit(u) for u in t.node.inputs]
+            if isinstance(t.node.op, BroadcastTo) and t.node.op.shape == shape:
+                made[t] = broadcast_to(inputs[0], flat)
+            else:
+                made[t] = apply(t.node.op, inputs, t.node.origin).outputs[t.index]
+        return made[t]
 
-    return rebuild([new], replace, visit)[0]
+    return visit(new)
 
 
 def _unmark(graph: Graph) -> Graph:
