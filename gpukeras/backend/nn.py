@@ -1,0 +1,250 @@
+"""Layers as functions: activations, crossentropies, normalisation, convolution, pooling.
+
+Images are handled channels_last; channels_first inputs are transposed on the way in and out, and
+neighbouring transposes cancel when a function is compiled.
+"""
+import numpy as np
+
+from ..graph.op import unmarked
+from ..ops import broadcast, reduce
+from ..ops import conv as conv_ops
+from ..ops import math as op
+from ..ops import nn as nn_ops
+from ..ops import pool as pool_ops
+from ..ops.shape import transpose
+from .core import cast, int_shape, ndim
+from .settings import epsilon, normalize_data_format
+
+
+# ---------------------------------------------------------------- activations
+
+def relu(x, alpha=0.0, max_value=None, threshold=0.0):
+    """x above the threshold and at most max_value; alpha * (x - threshold) below the threshold."""
+    y = op.where(x > threshold, x, op.zeros_like(x)) if threshold else op.relu(x)
+    if max_value is not None:
+        y = op.clip(y, 0.0, max_value)
+    return y - alpha * op.relu(threshold - x) if alpha else y
+
+
+def elu(x, alpha=1.0):
+    """x above 0, alpha * (e^x - 1) below."""
+    return op.where(x > 0, x, alpha * op.expm1(op.minimum(x, 0)))
+
+
+def softplus(x):
+    """log(1 + e^x)"""
+    return op.softplus(x)
+
+
+def softsign(x):
+    """x / (1 + |x|)"""
+    return x / (1 + op.abs_(x))
+
+
+def tanh(x):
+    """Hyperbolic tangent."""
+    return op.tanh(x)
+
+
+def sigmoid(x):
+    """1 / (1 + e^-x)"""
+    return op.sigmoid(x)
+
+
+def hard_sigmoid(x):
+    """0.2 * x + 0.5, cut off at 0 and 1."""
+    return op.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+def softmax(x, axis=-1):
+    """e^x / sum(e^x) over `axis`."""
+    return nn_ops.softmax(x, axis)
+
+
+# ---------------------------------------------------------------- crossentropies
+
+def _scores(output, op_class):
+    """The scores that a softmax or sigmoid made `output` from, or None."""
+    node = unmarked(output).node
+    return node.inputs[0] if type(node.op) is op_class else None
+
+
+def _clipped(p):
+    return op.clip(p, epsilon(), 1.0 - epsilon())
+
+
+def _channels(output, axis):
+    rank = ndim(output)
+    if not -rank <= axis < rank:
+        raise ValueError(f"Unexpected channels axis {axis}. Expected to be -1 or one of the axes "
+                         f"of `output`, which has {rank} dimensions.")
+    return axis % rank
+
+
+def _last(x, axis):
+    """x with `axis` moved to the end."""
+    return transpose(x, [i for i in range(x.ndim) if i != axis] + [axis])
+
+
+def categorical_crossentropy(target, output, from_logits=False, axis=-1):
+    """-sum(target * log(output)) over `axis`: (..., classes) -> (...).
+
+    Probabilities that come out of a softmax are traced back to its input, so that nothing overflows
+    or is clipped; others are divided by their sum and clipped to [epsilon, 1 - epsilon].
+    """
+    axis = _channels(output, axis)
+    scores = output if from_logits else _softmax_scores(output, axis)
+    if scores is not None:
+        return nn_ops.softmax_cross_entropy(_last(scores, axis), _last(target, axis))
+    p = _clipped(output / broadcast.sum_(output, axis, True))
+    return -broadcast.sum_(target * op.log(p), axis)
+
+
+def _softmax_scores(output, axis):
+    return _scores(output, nn_ops.Softmax) if axis == output.ndim - 1 else None
+
+
+def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
+    """-log(output at class target): target (...) or (..., 1), output (..., classes) -> (...).
+
+    Probabilities are treated as in `categorical_crossentropy`.
+    """
+    axis = _channels(output, axis)
+    scores = output if from_logits else _softmax_scores(output, axis)
+    if scores is None:
+        scores = op.log(_clipped(output))
+    if ndim(target) == ndim(output):
+        target = broadcast.squeeze(target, axis)
+    return nn_ops.sparse_softmax_cross_entropy(_last(scores, axis), cast(target, "int64"))
+
+
+def binary_crossentropy(target, output, from_logits=False):
+    """-(target * log(output) + (1 - target) * log(1 - output)), elementwise.
+
+    Probabilities that come out of a sigmoid are traced back to its input; others are clipped to
+    [epsilon, 1 - epsilon].
+    """
+    scores = output if from_logits else _scores(output, op.Sigmoid)
+    if scores is not None:
+        return nn_ops.sigmoid_cross_entropy(scores, target)
+    p = _clipped(output)
+    return -(target * op.log(p + epsilon()) + (1 - target) * op.log(1 - p + epsilon()))
+
+
+def in_top_k(predictions, targets, k):
+    """True where class targets[i] is among the k largest of predictions[i]: (n,).
+
+    Ties count in favour; a score that is not finite is never among them.
+    """
+    classes = broadcast.expand_dims(targets, -1)
+    is_target = op.equal(classes, np.arange(predictions.shape[-1]))
+    score = broadcast.sum_(op.where(is_target, predictions, op.zeros_like(predictions)), -1, True)
+    larger = cast(predictions > score, "int32")
+    finite = op.equal(score - score, 0)
+    near = broadcast.sum_(larger, -1, False) < k
+    return op.logical_and(near, broadcast.squeeze(finite, -1))
+
+
+# ---------------------------------------------------------------- normalisation, bias, dropout
+
+def _shape_along(x, axis):
+    """1 on every axis but `axis`."""
+    return [x.shape[i] if i == axis % x.ndim else 1 for i in range(x.ndim)]
+
+
+def bias_add(x, bias, data_format=None):
+    """x + bias, the bias along the channels, or of the full shape of a sample (channels last)."""
+    data_format = normalize_data_format(data_format)
+    if ndim(bias) not in (1, ndim(x) - 1):
+        raise ValueError(f"Unexpected bias dimensions {ndim(bias)}, expect to be 1 or "
+                         f"{ndim(x) - 1} dimensions")
+    if data_format == "channels_last" or ndim(x) == 2:
+        return x + bias
+    if ndim(bias) == 1:
+        return x + broadcast.reshape(bias, [bias.shape[0]] + [1] * (ndim(x) - 2))
+    return x + transpose(bias, [ndim(bias) - 1, *range(ndim(bias) - 1)])
+
+
+def batch_normalization(x, mean, var, beta, gamma, axis=-1, epsilon=1e-3):
+    """(x - mean) / sqrt(var + epsilon) * gamma + beta along `axis`; gamma, beta may be None."""
+    def along(t):
+        return broadcast.reshape(t, _shape_along(x, axis)) if t.ndim == 1 and x.ndim > 1 else t
+
+    scale = op.rsqrt(along(var) + epsilon)
+    if gamma is not None:
+        scale = scale * along(gamma)
+    y = (x - along(mean)) * scale
+    return y if beta is None else y + along(beta)
+
+
+def dropout(x, level, noise_shape=None, seed=None):
+    """x with a share `level` of its entries set to 0 and the others divided by 1 - level.
+
+    noise_shape: shape of the mask, where 1 means shared along that axis and None the size of x.
+    """
+    from .random import dropout_seed
+    return nn_ops.dropout(x, level, noise_shape, dropout_seed(seed))
+
+
+# ---------------------------------------------------------------- convolution and pooling
+
+def _channels_last(x, data_format):
+    return x if data_format == "channels_last" else transpose(x, [0, *range(2, x.ndim), 1])
+
+
+def _back(y, data_format):
+    if data_format == "channels_last":
+        return y
+    return transpose(y, [0, y.ndim - 1, *range(1, y.ndim - 1)])
+
+
+def _check_padding(padding, allowed):
+    if padding not in allowed:
+        raise ValueError(f"Invalid padding: {padding!r}; expected one of {', '.join(allowed)}.")
+
+
+def _conv(x, kernel, strides, padding, data_format, dilation_rate, paddings=("valid", "same")):
+    _check_padding(padding, paddings)
+    data_format = normalize_data_format(data_format)
+    y = conv_ops.conv(_channels_last(x, data_format), kernel, strides, padding, dilation_rate)
+    return _back(y, data_format)
+
+
+def conv1d(x, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1):
+    """Convolution of sequences.  x (batch, steps, in), kernel (k, in, out) -> (batch, steps', out).
+
+    padding: "valid", "same", or "causal" (nothing from later steps).
+    """
+    return _conv(x, kernel, strides, padding, data_format, dilation_rate,
+                 ("valid", "same", "causal"))
+
+
+def conv2d(x, kernel, strides=(1, 1), padding="valid", data_format=None, dilation_rate=(1, 1)):
+    """Convolution of images.  x (batch, rows, cols, in), kernel (kh, kw, in, out)."""
+    return _conv(x, kernel, strides, padding, data_format, dilation_rate)
+
+
+def conv3d(x, kernel, strides=(1, 1, 1), padding="valid", data_format=None,
+           dilation_rate=(1, 1, 1)):
+    """Convolution of volumes.  x (batch, d, h, w, in), kernel (kd, kh, kw, in, out)."""
+    return _conv(x, kernel, strides, padding, data_format, dilation_rate)
+
+
+def _pool(x, pool_size, strides, padding, data_format, pool_mode):
+    _check_padding(padding, ("valid", "same"))
+    data_format = normalize_data_format(data_format)
+    pools = {"max": pool_ops.max_pool, "avg": pool_ops.average_pool}
+    if pool_mode not in pools:
+        raise ValueError(f"Invalid pooling mode: {pool_mode!r}; expected 'max' or 'avg'.")
+    y = pools[pool_mode](_channels_last(x, data_format), pool_size, strides, padding)
+    return _back(y, data_format)
+
+
+def pool2d(x, pool_size, strides=(1, 1), padding="valid", data_format=None, pool_mode="max"):
+    """Largest value ("max") or mean ("avg", of real elements) of each window of an image."""
+    return _pool(x, pool_size, strides, padding, data_format, pool_mode)
+
+
+def pool3d(x, pool_size, strides=(1, 1, 1), padding="valid", data_format=None, pool_mode="max"):
+    """Largest value ("max") or mean ("avg", of real elements) of each window of a volume."""
+    return _pool(x, pool_size, strides, padding, data_format, pool_mode)
