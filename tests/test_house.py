@@ -18,7 +18,8 @@ FILE_LINES, FUNCTION_LINES, COLUMNS, FLAGS = 600, 60, 100, 8
 
 _LADDER = [
     "errors config team blas", "graph", "ops", "passes", "devices", "function", "backend",
-    "losses metrics optimizers initializers regularizers constraints activations", "layers",
+    "configured weighting", "losses optimizers initializers regularizers constraints activations",
+    "metrics", "layers",
     "models callbacks applications wrappers utils preprocessing datasets engine"]
 FLOORS = {name: floor for floor, names in enumerate(_LADDER) for name in names.split()}
 TOP = max(FLOORS.values())

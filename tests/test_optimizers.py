@@ -1,0 +1,129 @@
+"""Optimizers: 50 steps of true Keras 2.3.1, closed formulas, state, arguments."""
+import numpy as np
+import pytest
+
+from gpukeras import backend as K, constraints, losses, optimizers
+from tests.golden import reader
+
+RUNS = {name[4:]: case for name, case in reader.cases("training").items()
+        if name.startswith("mlp_")}
+NAMES = ["sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamax", "nadam"]
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_fifty_steps_of_a_perceptron(name):
+    case = RUNS[name]
+    weights = [K.variable(w) for w in case.list("before")]
+    x, t = K.placeholder(shape=(None, 6)), K.placeholder(shape=(None, 4))
+    hidden = K.tanh(K.bias_add(K.dot(x, weights[0]), weights[1]))
+    y = K.softmax(K.bias_add(K.dot(hidden, weights[2]), weights[3]))
+    loss = K.mean(losses.categorical_crossentropy(t, y))
+    optimizer = optimizers.get(case.facts["optimizer"])
+    assert optimizer.get_config() == case.facts["optimizer"]["config"]
+    step = K.function([x, t], [loss], optimizer.get_updates(loss, weights))
+
+    xs, ys, batch = case["x"], case["y0"], case.facts["batch"]
+    for i, logs in enumerate(case["logs"]):
+        rows = np.arange(i * batch, (i + 1) * batch) % len(xs)
+        np.testing.assert_allclose(step([xs[rows], ys[rows]])[0], logs[0], rtol=1e-4)
+    for got, wanted in zip(K.batch_get_value(weights), case.list("after"), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4 * abs(wanted).max())
+    state, wanted = optimizer.get_weights(), case.list("state")
+    assert [s.shape for s in state] == [w.shape for w in wanted]
+    assert state[0] == 50 and state[0].dtype == np.int64
+    for got, right in zip(state, wanted, strict=True):
+        np.testing.assert_allclose(got, right, rtol=1e-3, atol=1e-4 * abs(right).max() + 1e-12)
+
+
+def nadam(gradients, w, lr=0.01, beta_1=0.9, beta_2=0.99, epsilon=1e-7, schedule_decay=0.004):
+    """The formulas of Dozat 2015 with the warming schedule, in float64."""
+    m, v, product = 0.0, 0.0, 1.0
+    for t, g in enumerate(gradients, 1):
+        mu, mu_next = (beta_1 * (1 - 0.5 * 0.96 ** (j * schedule_decay)) for j in (t, t + 1))
+        product *= mu
+        m, v = beta_1 * m + (1 - beta_1) * g, beta_2 * v + (1 - beta_2) * g * g
+        mean = (1 - mu) * g / (1 - product) + mu_next * m / (1 - product * mu_next)
+        w = w - lr * mean / (np.sqrt(v / (1 - beta_2 ** t)) + epsilon)
+    return w
+
+
+def test_nadam_follows_its_formulas():
+    gradients = np.random.RandomState(4).normal(size=(6, 5))
+    w, g = K.variable(np.arange(5)), K.placeholder(shape=(5,))
+    optimizer = optimizers.Nadam(0.01, beta_2=0.99)
+    step = K.function([g], [], optimizer.get_updates(K.sum(w * g), [w]))
+    for row in gradients:
+        step([row.astype("float32")])
+    wanted = nadam(gradients, np.arange(5.0))
+    np.testing.assert_allclose(K.get_value(w), wanted, rtol=2e-5, atol=1e-5)
+    assert len(optimizer.weights) == 4                       # iterations, m_schedule, m, v
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_state_goes_over_to_a_fresh_optimizer(name):
+    def start(values):
+        w = K.variable(values)
+        optimizer = optimizers.get(name)
+        updates = optimizer.get_updates(K.sum(K.square(w - 3.0)), [w])
+        return w, optimizer, K.function([], [], updates)
+
+    w, first, step = start([1.0, 5.0])
+    for _ in range(3):
+        step([])
+    other, second, other_step = start(K.get_value(w))
+    second.set_weights(first.get_weights())
+    step([])
+    other_step([])
+    assert np.array_equal(K.get_value(w), K.get_value(other))
+    again = type(first).from_config(first.get_config())
+    assert again.get_config() == first.get_config()
+
+
+def test_state_of_another_number_or_shape_is_refused():
+    w = K.variable([1.0, 2.0])
+    optimizer = optimizers.SGD()
+    optimizer.get_updates(K.sum(w), [w])
+    with pytest.raises(ValueError, match=r"Length of the specified weight list \(3\)"):
+        optimizer.set_weights([np.int64(0), np.zeros(2), np.zeros(2)])
+    with pytest.raises(ValueError, match="not compatible with provided weight shape"):
+        optimizer.set_weights([np.int64(0), np.zeros(3)])
+
+
+def test_old_files_without_iterations_can_be_read():
+    w = K.variable([1.0, 2.0])
+    optimizer = optimizers.RMSprop()
+    optimizer.get_updates(K.sum(w), [w])
+    optimizer.set_weights([np.array([3.0, 4.0])])
+    assert [s.tolist() for s in optimizer.get_weights()] == [0, [3.0, 4.0]]
+
+
+def test_learning_rate_by_both_names_and_while_training():
+    assert optimizers.Adam(lr=0.5).get_config()["learning_rate"] == 0.5
+    w = K.variable([0.0])
+    optimizer = optimizers.SGD(learning_rate=1.0)
+    step = K.function([], [], optimizer.get_updates(K.sum(w), [w]))
+    step([])
+    K.set_value(optimizer.lr, 0.25)
+    step([])
+    optimizer.lr = 0.5
+    step([])
+    assert K.get_value(w).tolist() == [-1.75]
+
+
+def test_constraint_holds_after_each_step():
+    w = K.variable([[3.0], [4.0]], constraint=constraints.unit_norm())
+    step = K.function([], [], optimizers.SGD(0.1).get_updates(K.sum(w), [w]))
+    step([])
+    wanted = np.array([2.9, 3.9]) / np.hypot(2.9, 3.9)
+    np.testing.assert_allclose(K.get_value(w)[:, 0], wanted, 1e-6)
+
+
+def test_unknown_argument_is_named():
+    with pytest.raises(TypeError, match="momentun"):
+        optimizers.SGD(momentun=0.9)
+
+
+def test_parameter_without_gradient_is_named():
+    w, lost = K.variable([1.0], name="used"), K.variable([1.0], name="lost")
+    with pytest.raises(ValueError, match="lost"):
+        optimizers.SGD().get_updates(K.sum(w), [w, lost])
