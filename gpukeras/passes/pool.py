@@ -130,8 +130,8 @@ def _column(tensors: tuple[Tensor, ...], columns: dict[tuple, Tensor]) -> Tensor
 
 
 def _retype(new: Tensor, shape: tuple, flat_of: dict[Tensor, Tensor]) -> Tensor:
-    """The program of one member, run over the flat vectors. It ends at its leaves: what lies below a
-    shared scalar (the norm of all gradients, say) stays as it is."""
+    """The program of one member, run over the flat vectors. It ends at its leaves: what lies below
+    a shared scalar (the norm of all gradients, say) stays as it is."""
     flat = next(v.shape for t, v in flat_of.items() if v is not t)
     made = dict(flat_of)
 
