@@ -5,9 +5,12 @@ from typing import Callable, Sequence
 
 import numpy as np
 
+from ..config import flag
+from ..errors import KernelError
 from ..passes.schedule import Schedule, Step, Value
 from ..passes.target import HOST
 from .base import Device, Executable
+from .check import checked
 
 _ALIGN = 64                                        # bytes: one cache line, one AVX-512 register
 
@@ -52,15 +55,21 @@ class HostExecutable(Executable):
         self._arrays: dict[Value, np.ndarray] = {}
         self.inputs = [self._array(v) for v in schedule.inputs]
         self.outputs = [self._array(v) for v in schedule.outputs]
-        self.calls: list[Callable[[], object]] = [self._bind(s) for s in schedule.steps]
+        self._schedule = schedule
+        self.calls: list[Callable[[], object]] = [
+            self._bind(i, s) for i, s in enumerate(schedule.steps)]
         self.calls += self._assignments(schedule)
 
     def run(self, arrays: Sequence[np.ndarray]) -> None:
         copyto = np.copyto
         for place, array in zip(self.inputs, arrays):
             copyto(place, array, "unsafe")
-        for call in self.calls:
-            call()
+        call = None
+        try:
+            for call in self.calls:
+                call()
+        except Exception as error:
+            raise self._placed(error, call) from error
 
     def fetch(self) -> list[np.ndarray]:
         return [np.array(a) for a in self.outputs]
@@ -87,10 +96,21 @@ class HostExecutable(Executable):
             memory = self._arena[root.place:]
         return memory[offset:offset + nbytes].view(dtype).reshape(shape)
 
-    def _bind(self, step: Step) -> Callable[[], object]:
+    def _bind(self, number: int, step: Step) -> Callable[[], object]:
         ins = tuple(map(self._array, step.ins))
         outs = tuple(map(self._array, step.outs))
-        return step.op.host(ins, outs) or _plain(step.op, ins, outs)
+        run = step.op.host(ins, outs) or _plain(step.op, ins, outs)
+        if flag("GPUKERAS_CHECK") == "1":
+            return checked(step, number, run, lambda: ins, lambda: outs)
+        return run
+
+    def _placed(self, error: Exception, call: Callable) -> Exception:
+        """The error with the step it happened in, for those that do not say it themselves."""
+        number = self.calls.index(call) if call in self.calls else len(self.calls)
+        if isinstance(error, KernelError) or number >= len(self._schedule.steps):
+            return error
+        step = self._schedule.steps[number]
+        return type(error)(f"{error}\n  in step {number}: {step}\n  in {step.origin}")
 
     def _assignments(self, schedule: Schedule) -> list[Callable[[], object]]:
         """Copies of new values into variables, but for those computed there in the first place."""

@@ -123,7 +123,8 @@ def _column(tensors: tuple[Tensor, ...], columns: dict[tuple, Tensor]) -> Tensor
     """The same leaf of every member, as one vector."""
     if tensors not in columns:
         if all(isinstance(t, Variable) for t in tensors):
-            columns[tensors] = home_of(tensors[0]) or Pool(tensors)
+            home = home_of(tensors[0])
+            columns[tensors] = Pool(tensors) if home is None else home
         else:
             columns[tensors] = pack([unmarked(t) for t in tensors])
     return columns[tensors]

@@ -1,0 +1,185 @@
+"""The passes, held against graphs written by hand: equal graphs are the same object."""
+import numpy as np
+import pytest
+
+from gpukeras.devices import current
+from gpukeras.devices.check import checked
+from gpukeras.errors import GraphError, KernelError, ShapeError
+from gpukeras.function import function
+from gpukeras.graph import Constant, Graph, Placeholder, TensorType, Variable, gradients, mark
+from gpukeras.ops import broadcast, linalg, math, reduce, shape
+from gpukeras.ops.fused import Fused
+from gpukeras.ops.shape import Pack
+from gpukeras.passes.bind import bind
+from gpukeras.passes.fuse import fuse
+from gpukeras.passes.pipeline import compile_graph
+from gpukeras.passes.pool import Pool, pool
+from gpukeras.passes.schedule import Step, Value, make_schedule
+from gpukeras.passes.simplify import simplify
+from gpukeras.passes.stabilise import stabilise
+from gpukeras.passes.target import CUDA, HOST
+
+X = Placeholder("float32", (4, 6), "x")
+Y = Placeholder("float32", (4, 6), "y")
+S = Placeholder("float32", (), "s")
+
+SIMPLIFY = {
+    "x + 0": (lambda: X + 0.0, lambda: X),
+    "0 + x": (lambda: 0.0 + X, lambda: X),
+    "x - 0": (lambda: X - 0.0, lambda: X),
+    "x * 1": (lambda: X * 1.0, lambda: X),
+    "x / 1": (lambda: X / 1.0, lambda: X),
+    "x + -y": (lambda: X + (-Y), lambda: X - Y),
+    "-(-x)": (lambda: -(-X), lambda: X),
+    "x ** 2": (lambda: X ** 2, lambda: math.square(X)),
+    "x ** 0.5": (lambda: X ** 0.5, lambda: math.sqrt(X)),
+    "cast to itself": (lambda: math.Cast("float32")(X), lambda: X),
+    "reshape twice": (lambda: broadcast.reshape(broadcast.reshape(X, (24,)), (6, 4)),
+                      lambda: broadcast.reshape(X, (6, 4))),
+    "reshape and back": (lambda: broadcast.reshape(broadcast.reshape(X, (24,)), (4, 6)), lambda: X),
+    "transpose twice": (lambda: shape.transpose(shape.transpose(X)), lambda: X),
+    "transpose into dot": (lambda: linalg.dot(shape.transpose(X), Y),
+                           lambda: linalg.dot(X, Y, trans_a=True)),
+    "broadcast scalar": (lambda: X * broadcast.broadcast_to(S, (4, 6)), lambda: X * S),
+    "sum of a constant": (lambda: reduce.sum_(broadcast.broadcast_to(Constant(2.0, "float32"), (4, 6))),
+                          lambda: Constant(48.0, "float32")),
+    "sum of a sum": (lambda: reduce.sum_(reduce.sum_(X, 1)), lambda: reduce.sum_(X)),
+    "full slice": (lambda: X[:, :], lambda: X),
+    "marks": (lambda: mark(mark(X, "layer"), "other") + Y, lambda: X + Y),
+    "constants": (lambda: X * (Constant(2.0, "float32") * 3.0), lambda: X * 6.0),
+}
+
+
+@pytest.mark.parametrize("name", SIMPLIFY)
+def test_simplify(name):
+    before, after = SIMPLIFY[name]
+    result, = simplify(Graph((X, Y, S), (before(),))).outputs
+    assert result is after()
+
+
+@pytest.mark.parametrize("name", SIMPLIFY)
+def test_simplify_twice_changes_nothing(name):
+    once = simplify(Graph((X, Y, S), (SIMPLIFY[name][0](),)))
+    assert simplify(once).outputs[0] is once.outputs[0]
+
+
+def test_log_of_sigmoid_stays_finite():
+    result, = stabilise(Graph((X,), (math.log(math.sigmoid(X)),))).outputs
+    assert result is -math.softplus(-X)
+    f = function([X], [math.log(math.sigmoid(X))])
+    np.testing.assert_allclose(f([np.full((4, 6), -200.0)])[0], -200.0)
+
+
+def adam_graph(n):
+    """n weights with momentum-like updates from gradients that are sums."""
+    loss = Constant(0.0, "float32")
+    weights = [Variable(np.full((3 + i, 2), 0.5, "float32"), name=f"w{i}") for i in range(n)]
+    for w in weights:
+        loss = loss + reduce.mean(math.square(w))
+    grads = gradients([(loss, Constant(1.0, "float32"))], weights)
+    lr = Variable(np.float32(0.1), name="lr")
+    updates = []
+    for w, g in zip(weights, grads):
+        m = Variable(np.zeros(w.shape, "float32"), name=f"m_{w.name}")
+        new_m = m * 0.9 + mark(g, "gradient") * 0.1
+        updates += [(m, new_m), (w, w - lr * new_m)]
+    return weights, Graph((), (loss,), tuple(updates))
+
+
+def test_pool_makes_one_update_of_many():
+    weights, graph = adam_graph(5)
+    pooled = pool(simplify(graph))
+    assert [type(v) for v, _ in pooled.updates] == [Pool, Pool]
+    assert {v.members for v, _ in pooled.updates} >= {tuple(weights)}
+    packs = {n.op for _, new in pooled.updates for n in _nodes(new) if isinstance(n.op, Pack)}
+    assert len(packs) == 1
+
+
+def test_pool_leaves_variables_of_another_pool_alone():
+    weights, graph = adam_graph(3)
+    first = pool(simplify(graph))
+    part = Graph((), graph.outputs, tuple((v, new) for v, new in graph.updates if v is not weights[0]))
+    assert all(not isinstance(v, Pool) for v, _ in pool(simplify(part)).updates if v in weights)
+    assert any(isinstance(v, Pool) for v, _ in first.updates)
+
+
+def test_optimizer_step_is_one_fused_step():
+    _, graph = adam_graph(6)
+    schedule = compile_graph(graph, CUDA)
+    big = [s for s in schedule.steps if isinstance(s.op, Fused) and s.outs[0].type.size > 100]
+    assert len(big) == 1
+    assert all(value.root()[0].kind == "variable" for _, value in schedule.assigns)
+
+
+def test_fuse_makes_one_step_of_a_chain():
+    y = math.tanh(X * 2.0 + Y) * S
+    schedule = make_schedule(fuse(Graph((X, Y, S), (y,))))
+    assert len(schedule.steps) == 1 and isinstance(schedule.steps[0].op, Fused)
+
+
+def test_fuse_closes_no_cycle():
+    # a feeds a sum that feeds b; a and b share a consumer: one group would depend on itself.
+    a = X * 2.0
+    total = reduce.sum_(a, keepdims=True)
+    b = a + total
+    fused = fuse(Graph((X,), (b, a)))
+    assert len(make_schedule(fused).steps) == 3
+    f = function([X], [b])
+    array = np.arange(24, dtype="float32").reshape(4, 6)
+    np.testing.assert_allclose(f([array])[0], array * 2 + (array * 2).sum())
+
+
+def test_learning_phase_folds_away():
+    from gpukeras.graph import learning_phase
+    y = math.where(learning_phase(), X * 2.0, X + 1.0)
+    bound = simplify(bind(Graph((X,), (y,)), ((4, 6),), True))
+    assert bound.outputs[0] is X * 2.0
+
+
+def test_two_updates_of_one_variable_are_refused():
+    v = Variable(np.zeros(3, "float32"), name="v")
+    with pytest.raises(GraphError, match="v has two updates"):
+        function([], [], [(v, v + 1), (v, v + 2)])
+
+
+def test_missing_input_is_named():
+    with pytest.raises(GraphError, match="depends on y"):
+        function([X], [X + Y])([np.zeros((4, 6))])
+
+
+def test_wrong_input_shape_is_refused_before_any_work():
+    with pytest.raises(ShapeError, match=r"input x: got shape \(4, 5\), expected \(4, 6\)"):
+        function([X], [X])([np.zeros((4, 5))])
+
+
+def test_updates_are_simultaneous():
+    a = Variable(np.float32(1), name="a")
+    b = Variable(np.float32(2), name="b")
+    before, = function([], [a], [(a, b), (b, a)])()
+    assert (before, current().read(a), current().read(b)) == (1, 2, 1)
+
+
+def test_check_names_the_step_that_differs():
+    x, y = np.ones(3, "float32"), np.zeros(3, "float32")
+    kind = TensorType("float32", (3,))
+    step = Step(math.Exp(), (Value(kind, "input"),), (Value(kind, "temp"),), None)
+    call = checked(step, 7, lambda: np.copyto(y, 5.0), lambda: (x,), lambda: (y,))
+    with pytest.raises(KernelError, match="step 7 differs"):
+        call()
+
+
+def test_host_expands_composites_without_code_of_their_own():
+    from gpukeras.ops.composite import Composite
+
+    class Twice(Composite):
+        def expand(self, x):
+            return x + x
+
+    assert not HOST.runs(Twice()) and not CUDA.runs(Twice())
+    result, = function([X], [Twice()(X) * 3.0])([np.ones((4, 6))])
+    assert (result == 6).all()
+
+
+def _nodes(t):
+    from gpukeras.graph import toposort
+    return toposort([t])
