@@ -22,10 +22,10 @@ help:
 train: .venv/ready
 	$(PY) examples/digits_cnn.py
 
-test: .venv/ready
+test: .venv/dev
 	$(PY) -m pytest -m "not gpu"
 
-test-gpu: .venv/ready
+test-gpu: .venv/dev
 	@$(PY) tools/need_gpu.py "make test-gpu"
 	GPUKERAS_DEVICE=gpu $(PY) -m pytest -m gpu
 
@@ -36,11 +36,11 @@ bench-gpu: .venv/ready
 	@$(PY) tools/need_gpu.py "make bench-gpu"
 	GPUKERAS_DEVICE=gpu $(PY) benchmarks/gpu.py
 
-kernel: .venv/ready
+kernel: .venv/dev
 	@test -n "$(K)" || { echo "say which kernel: make kernel K=softmax"; exit 2; }
 	$(PY) -m pytest tests/kernels -v -k "$(K)"
 
-house: .venv/ready
+house: .venv/dev
 	$(PY) -m pytest tests/test_house.py
 
 sizes:
@@ -48,6 +48,9 @@ sizes:
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache
+
+.venv/dev: .venv/ready
+	$(PY) tools/make_venv.py --add-tests .venv
 
 .venv/ready: setup.cfg setup.py pyproject.toml tools/make_venv.py
 	$(PYTHON) tools/make_venv.py .venv

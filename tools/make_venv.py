@@ -1,6 +1,7 @@
 """Make .venv and install this checkout into it, with the CuPy that fits the NVIDIA driver, if any.
 
-Runs under any Python 3.10 or newer and needs nothing else:  python3 tools/make_venv.py [FOLDER]
+Runs under any Python 3.10 or newer and needs nothing else:  python3 tools/make_venv.py .venv
+Adds what the tests need to it:  .venv/bin/python tools/make_venv.py --add-tests .venv
 """
 import ctypes
 import os
@@ -34,29 +35,44 @@ def choose(version):
     return extra, f"{text}: installing gpukeras[{extra}]"
 
 
-def run(*command):
-    return subprocess.run([str(part) for part in command], check=False).returncode
+def install(folder, *extras):
+    """True if pip could install this checkout with these extras into a virtual environment."""
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e",
+               f"{ROOT}[{','.join(extras)}]"]
+    return subprocess.run([str(part) for part in command], check=False).returncode == 0
 
 
-def main(folder):
-    if sys.version_info < (3, 10):
-        sys.exit(f"gpukeras needs Python 3.10 or newer, this is {sys.version.split()[0]}. "
-                 "Try: make PYTHON=python3.12 ...")
+def make(folder):
     try:
         venv.create(folder, with_pip=True, clear=True)
     except (subprocess.CalledProcessError, ImportError):
         sys.exit("cannot make a virtual environment. Try: apt install python3-venv")
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if run(*pip, "-e", f"{ROOT}[dev]"):
+    if not install(folder, "plots"):
         sys.exit("pip could not install gpukeras; its message is above")
     extra, why = cuda_extra()
     print(why)
-    if extra and run(*pip, "-e", f"{ROOT}[{extra}]"):
-        print(f"CuPy could not be installed (see above): this runs on the CPU. Try again with "
-              f"{python} -m pip install -e '.[{extra}]'")
+    if extra and not install(folder, extra):
+        print("CuPy could not be installed (its message is above): this runs on the CPU. "
+              f"Try again: {folder}/bin/python -m pip install -e '.[{extra}]'")
     (folder / "ready").write_text(f"{why}\n")
 
 
+def add_tests(folder):
+    extra, _ = cuda_extra()
+    # a driver for CUDA 12 cannot load what NVRTC 13 compiles; CuPy's extra has the one that fits
+    if not install(folder, "dev", *([] if extra else ["nvrtc"])):
+        sys.exit("pip could not install what the tests need; its message is above")
+    (folder / "dev").touch()
+
+
+def main(arguments):
+    if sys.version_info < (3, 10):
+        sys.exit(f"gpukeras needs Python 3.10 or newer, this is {sys.version.split()[0]}. "
+                 "Try: make PYTHON=python3.12 ...")
+    action = add_tests if "--add-tests" in arguments else make
+    action(pathlib.Path(arguments[-1]))
+
+
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / ".venv"))
+    main(sys.argv[1:])
