@@ -412,24 +412,24 @@ class Pow(_Binary):
 
 
 class Maximum(_Binary):
-    """The larger one; at a tie half the gradient goes either way."""
+    """The larger one; at a tie the gradient goes to a, as in TensorFlow."""
     ufunc, cuda = np.maximum, Expr("(a > b || a != a ? a : b)")
 
     def partials(self, gy, a, b, y):
-        return _share(gy, a > b, equal(a, b))
+        return _choose(gy, a >= b)
 
 
 class Minimum(_Binary):
-    """The smaller one; at a tie half the gradient goes either way."""
+    """The smaller one; at a tie the gradient goes to a, as in TensorFlow."""
     ufunc, cuda = np.minimum, Expr("(a < b || a != a ? a : b)")
 
     def partials(self, gy, a, b, y):
-        return _share(gy, a < b, equal(a, b))
+        return _choose(gy, a <= b)
 
 
-def _share(gy, first, tie):
-    weight = cast(first, gy.dtype) + cast(tie, gy.dtype) * 0.5
-    return gy * weight, gy * (1 - weight)
+def _choose(gy, first):
+    zero = zeros_like(gy)
+    return where(first, gy, zero), where(first, zero, gy)
 
 
 class FloorDiv(_Stepwise):
