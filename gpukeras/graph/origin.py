@@ -1,12 +1,14 @@
 """Where a node comes from: the layer that was being called and the line of the user's program."""
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from contextlib import contextmanager
 from typing import Iterator, NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_NOT_THE_USER = (_PACKAGE, contextlib.__file__, "<frozen")
 
 
 class Origin(NamedTuple):
@@ -31,7 +33,7 @@ def user_line() -> str | None:
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith((_PACKAGE, "<frozen")):
+        if not name.startswith(_NOT_THE_USER):
             return f"{os.path.basename(name)}:{frame.f_lineno}"
         frame = frame.f_back
     return None

@@ -9,7 +9,7 @@ from ..errors import DtypeError, ShapeError
 
 Shape = tuple[Optional[int], ...]
 
-_SHORT = {"float": "f", "int": "i", "uint": "u", "bool": "b", "complex": "c"}
+_SHORT = {"float": "f", "int": "i", "uint": "u", "complex": "c"}
 
 
 class TensorType(NamedTuple):
