@@ -1,0 +1,172 @@
+"""Codegen: the CUDA text of fused elementwise steps, put into the shell of elementwise.cuh."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from string import ascii_lowercase
+
+import numpy as np
+
+from ..errors import KernelError
+from ..graph import Op, TensorType
+from ..ops.fused import Fused, FusedStep
+from ..ops.record import Expr
+from .sources import expand_includes
+
+THREADS = 256
+MAX_BLOCKS = 132 * 16        # fills an H200; the grid-stride loop walks what is left
+WIDE = 2**31                 # from so many elements on, indices take 64 bits
+
+# dtype -> storage type, arithmetic type
+C_TYPES = {"float32": ("float", "float"), "float64": ("double", "double"),
+           "float16": ("float16", "float"), "bfloat16": ("bfloat16", "float"),
+           "bool": ("bool", "bool"), "int8": ("signed char", "int"),
+           "uint8": ("unsigned char", "int"), "int16": ("short", "int"),
+           "uint16": ("unsigned short", "int"), "int32": ("int", "int"),
+           "uint32": ("unsigned", "unsigned"), "int64": ("long long", "long long"),
+           "uint64": ("unsigned long long", "unsigned long long")}
+
+
+@dataclass(frozen=True)
+class Program:
+    """A fused step as straight-line code: what Fused holds, and also a single elementwise op."""
+
+    n_inputs: int
+    constants: tuple
+    steps: tuple[FusedStep, ...]
+    outs: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+def program_of(op: Op, outs: tuple[TensorType, ...], n_inputs: int) -> Program:
+    """The program of a Fused op, or of one op with an Expr record."""
+    if isinstance(op, Fused):
+        return Program(op.n_inputs, op.constants, op.steps, op.outs, op.shape)
+    return Program(n_inputs, (), (FusedStep(op, tuple(range(n_inputs))),), (n_inputs,),
+                   outs[0].shape)
+
+
+def literal(value, dtype: str) -> str:
+    """A Python number as a C literal of the dtype's arithmetic type."""
+    kind = C_TYPES[dtype][1]
+    if kind in ("float", "double"):
+        value = float(value)
+        if math.isnan(value) or math.isinf(value):
+            return f"({kind})" + ("QUIET_NAN" if math.isnan(value)
+                                  else "POS_INF" if value > 0 else "(-POS_INF)")
+        text = repr(float(np.float32(value))) if kind == "float" else repr(value)
+        return f"({text}f)" if kind == "float" else f"({text})"
+    if kind == "bool":
+        return "true" if value else "false"
+    suffix = {"int": "", "unsigned": "u", "long long": "ll", "unsigned long long": "ull"}[kind]
+    if int(value) in (-2**31, -2**63):      # no such literal in C: minus is an operator
+        return f"({int(value) + 1}{suffix} - 1)"
+    return f"({int(value)}{suffix})"
+
+
+def index(shape: tuple[int, ...], full: tuple[int, ...]) -> str:
+    """The C expression of an input's offset for element `e` of an array of shape `full`.
+
+    Neighbouring axes that are both repeated, or both not, count as one; the outermost axis needs no
+    remainder, so a batch size never becomes a constant of the text.
+    """
+    padded = (1,) * (len(full) - len(shape)) + tuple(shape)
+    groups: list[list[int]] = []            # [read?, size], outermost first
+    for have, want in zip(padded, full):
+        if want == 1:
+            continue
+        if groups and groups[-1][0] == (have == want):
+            groups[-1][1] *= want
+        else:
+            groups.append([have == want, want])
+    terms, inner, stride = [], 1, 1
+    for position in range(len(groups) - 1, -1, -1):
+        read, size = groups[position]
+        if read:
+            term = "e" if inner == 1 else f"e / {inner}u"
+            if position:
+                term = f"({term}) % {size}u"
+            terms.append(f"({term})" + (f" * {stride}u" if stride > 1 else ""))
+            stride *= size
+        inner *= size
+    return " + ".join(terms) or "0"
+
+
+def expression(op: Op, dtype: str) -> str:
+    """The op's CUDA expression over a, b, c, d with its parameters filled in."""
+    if not isinstance(op.cuda, Expr):
+        raise KernelError(f"[{type(op).__name__}] has no CUDA expression")
+    values = {p: getattr(op, p) for p in op.params}
+    numbers = {p: literal(v, dtype) for p, v in values.items()
+               if isinstance(v, (bool, int, float, np.number))}
+    return op.cuda.code.format(**numbers)
+
+
+def slot_types(program: Program, ins: tuple[TensorType, ...]) -> list[str]:
+    """The dtype of every slot."""
+    slots = list(ins) + [TensorType(d, ()) for d, _ in program.constants]
+    for step in program.steps:
+        slots.append(step.op.infer(*(slots[a] for a in step.args)))
+    return [t.dtype for t in slots]
+
+
+def body(program: Program, ins: tuple[TensorType, ...]) -> tuple[str, str]:
+    """(parameters, statements) of the kernel."""
+    dtypes = slot_types(program, ins)
+    lines, parameters = [], []
+    for i, t in enumerate(ins):
+        storage, kind = C_TYPES[t.dtype]
+        parameters.append(f"const {storage}* i{i}")
+        lines.append(f"const {kind} v{i} = ({kind})i{i}[{index(t.shape, program.shape)}];")
+    for i, (dtype, value) in enumerate(program.constants, program.n_inputs):
+        lines.append(f"const {C_TYPES[dtype][1]} v{i} = {literal(value, dtype)};")
+    first = program.n_inputs + len(program.constants)
+    for i, (op, args) in enumerate(program.steps, first):
+        operand = dtypes[args[-1]] if args else dtypes[i]
+        names = ", ".join(f"{x} = v{a}" for x, a in zip(ascii_lowercase, args))
+        kinds = [C_TYPES[dtypes[a]][1] for a in args]
+        declared = " ".join(f"const {k} {x} = v{a};"
+                            for k, x, a in zip(kinds, ascii_lowercase, args))
+        if len(set(kinds)) == 1:
+            declared = f"const {kinds[0]} {names};"
+        storage, result = C_TYPES[dtypes[i]]
+        code = f"({result})({expression(op, operand)})"
+        if dtypes[i] in ("int8", "uint8", "int16", "uint16"):       # wraps around as NumPy's does
+            code = f"({storage}){code}"
+        lines.append(f"{result} v{i}; {{ {declared} v{i} = {code}; }}")
+    for i, slot in enumerate(program.outs):
+        storage = C_TYPES[dtypes[slot]][0]
+        parameters.append(f"{storage}* o{i}")
+        lines.append(f"o{i}[e] = ({storage})v{slot};")
+    size = "unsigned long long" if math.prod(program.shape) >= WIDE else "unsigned"
+    return ", ".join(parameters + [f"{size} n"]), "\n        ".join(lines)
+
+
+class FusedModule:
+    """Collects the fused kernels of one schedule; equal texts are one kernel."""
+
+    def __init__(self) -> None:
+        self.names: dict[tuple[str, str, bool], str] = {}
+
+    def add(self, op: Op, ins: tuple[TensorType, ...], outs: tuple[TensorType, ...]) -> str:
+        """The name of the kernel for a step, to be launched as launch_shape() says."""
+        program = program_of(op, outs, len(ins))
+        key = (*body(program, ins), math.prod(program.shape) >= WIDE)
+        return self.names.setdefault(key, f"fused_{len(self.names)}")
+
+    def text(self) -> str:
+        """The whole module, self-contained."""
+        kernels = []
+        for (parameters, statements, wide), name in self.names.items():
+            kernels.append(
+                f'extern "C" __global__ __launch_bounds__({THREADS}) void {name}({parameters}) {{\n'
+                f"    FOR_EACH_ELEMENT({'unsigned long long' if wide else 'unsigned'}) {{\n"
+                f"        {statements}\n    }}\n}}\n")
+        return expand_includes('#include "elementwise.cuh"\n' + "\n".join(kernels), "fused.cu")
+
+
+def launch_shape(n: int) -> tuple[tuple[int], tuple[int], np.generic]:
+    """(grid, block, last argument) for n elements."""
+    count = np.uint64(n) if n >= WIDE else np.uint32(n)
+    return (max(1, min(-(-n // THREADS), MAX_BLOCKS)),), (THREADS,), count
