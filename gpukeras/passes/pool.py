@@ -103,13 +103,12 @@ def _can_pool(group: list[tuple[Variable, list[Tensor]]]) -> bool:
             return False                           # nothing to gain: a plain assignment
         if any(t.shape != variable.shape for t in leaves if not _is_shared(t, variable)):
             return False
+    columns = {tuple(v for v, _ in group)}
     for k, first in enumerate(group[0][1]):
-        column = tuple(leaves[k] for _, leaves in group)
-        if _is_shared(first, group[0][0]) or not isinstance(first, Variable):
-            continue
-        if not _is_free(column):
-            return False
-    return _is_free(tuple(v for v, _ in group))
+        if isinstance(first, Variable) and not _is_shared(first, group[0][0]):
+            columns.add(tuple(leaves[k] for _, leaves in group))
+    together = [v for column in columns for v in column]       # no variable in two places
+    return len(set(together)) == len(together) and all(map(_is_free, columns))
 
 
 def _is_free(variables: tuple[Variable, ...]) -> bool:
