@@ -137,7 +137,8 @@ class ConvWeightGrad(Op):
     def infer(self, x: TensorType, gy: TensorType) -> TensorType:
         _check(x, "x", len(self.window), gy, "gy")
         size = x.shape[1:-1]
-        _check_out(gy, win.out_size(size, self.window, self.strides, self.pads, self.dilation), size)
+        _check_out(gy, win.out_size(size, self.window, self.strides, self.pads, self.dilation),
+                   size)
         if None in (x.shape[-1], gy.shape[-1]):
             raise ShapeError(f"channels must be known: got x {x} and gy {gy}")
         return x.with_shape((*self.window, x.shape[-1], gy.shape[-1]))
@@ -176,6 +177,8 @@ def _check(a: TensorType, a_name: str, rank: int, b: TensorType, b_name: str) ->
     if rank not in (1, 2, 3) or a.ndim != rank + 2 or b.ndim != rank + 2:
         raise ShapeError(f"ranks differ: got {a_name} {a} and {b_name} {b}, expected both with "
                          "the same one, two or three spatial axes: (N, *S, C) and (*K, C, F)")
+    if b_name == "w" and None in b.shape[:-2]:
+        raise ShapeError(f"the kernel's window must be known: got {b}")
     if a.dtype != b.dtype or not is_float(a.dtype):
         raise DtypeError(f"got {a_name} {a} and {b_name} {b}, expected one floating-point dtype. "
                          "Try: K.cast")

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..graph.types import TensorType
+from .plans import THREADS, defines
 from .record import Fill, Gemm, In, Launch, LaunchPlan, Out, Ref, Temp
 from .window import Geometry
 
@@ -24,9 +25,6 @@ Types = tuple[TensorType, ...]
 # Scratch for columns: bounds the memory of a step, since VGG's second layer at batch 64 would
 # need 7.4 GB. Blocks of images are cut so that a block's columns stay below it.
 COLUMN_BYTES = 256 << 20
-
-THREADS = 256
-_C_TYPE = {"float32": "float", "float64": "double", "float16": "float16", "bfloat16": "bfloat16"}
 
 _DIV = np.dtype([("d", "u4"), ("mul", "u4"), ("shift", "u4")])
 _WINDOW = np.dtype(
@@ -70,8 +68,8 @@ def window_argument(g: Geometry, images: int, group: int, walk: str) -> np.void:
     by = (groups, *sides, *window, *_three(g.strides, 1))
     return np.array(
         (images, *size, *out, *window, *_three(g.strides, 1),
-         *(before for before, _ in _three(g.pads, (0, 0))), *_three(g.dilation, 1), threads, g.pixels * groups, g.places * groups * columns,
-         *map(division, by)), _WINDOW)[()]
+         *(before for before, _ in _three(g.pads, (0, 0))), *_three(g.dilation, 1),
+         threads, g.pixels * groups, g.places * groups * columns, *map(division, by)), _WINDOW)[()]
 
 
 def launch(entry: str, g: Geometry, images: int, refs: tuple[Ref, ...], walk: str,
@@ -84,7 +82,7 @@ def launch(entry: str, g: Geometry, images: int, refs: tuple[Ref, ...], walk: st
     down = THREADS // across
     grid = (-(-int(window["threads"]) // across), min(-(-images // down), 65535))
     return Launch(entry, grid, (across, down), (*refs, window),
-                  defines=(("T", _C_TYPE[dtype]), ("V", str(group))))
+                  defines=(*defines(T=dtype), ("V", str(group))))
 
 
 def column_is_input(g: Geometry) -> bool:

@@ -4,7 +4,7 @@ import itertools
 import numpy as np
 import pytest
 
-from gpukeras.ops import plans_conv, window
+from gpukeras.ops import plans, plans_conv, window
 
 from harness import run_kernel
 
@@ -80,7 +80,7 @@ def test_many_small_images_share_blocks():
     g = geometry(CASES[0], 70)
     x = np.arange(70 * 7 * 4, dtype="float32").reshape(70, 7, 4)
     step = plans_conv.launch("im2col", g, 70, (), "col", "float32")
-    assert step.block[0] * step.block[1] == plans_conv.THREADS and step.block[1] > 1
+    assert step.block[0] * step.block[1] == plans.THREADS and step.block[1] > 1
     _, col = run("im2col", g, "col", [x, np.full((70 * 5, 12), np.nan, "float32")])
     assert np.array_equal(col, columns(x, g))
 
