@@ -152,6 +152,7 @@ class BroadcastTo(Op):
     """x repeated along axes of size 1 (and new leading ones) up to `shape`."""
 
     params = ("shape",)
+    renames = True                                 # no work of its own inside a fused op
     cuda = Expr("a")
 
     def infer(self, x: TensorType) -> TensorType:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..graph import Op, TensorType
+from .host_fused import bind_fused
 
 
 class FusedStep(NamedTuple):
@@ -43,6 +44,9 @@ class Fused(Op):
             slots.append(op.numpy(*(slots[a] for a in args)))
         outs = tuple(np.broadcast_to(slots[o], self.shape) for o in self.outs)
         return outs if len(outs) > 1 else outs[0]
+
+    def host(self, ins, outs):
+        return bind_fused(self, ins, outs)
 
     def __repr__(self) -> str:
         return f"Fused({'+'.join(type(s.op).__name__ for s in self.steps)})"

@@ -7,13 +7,16 @@ meet in
 """
 from __future__ import annotations
 
-from typing import Any, Callable, ClassVar
+from functools import partial
+from typing import Any, Callable, ClassVar, Sequence
 
 import numpy as np
 
 from ..graph import (Constant, Node, Op, Tensor, TensorType, as_tensor, broadcast_shapes, is_float,
                      promote)
 from .broadcast import broadcast_like, sum_like
+from .fused import Fused, FusedStep
+from .host_fused import bind_fused
 from .record import Expr
 
 
@@ -27,6 +30,7 @@ class Elementwise(Op):
 
     ufunc: ClassVar[Callable]
     result: ClassVar[str] = "same"
+    renames: ClassVar[bool] = False                # the values of its input, under another type
 
     def __call__(self, *inputs: Any) -> Tensor:
         return super().__call__(*self.cast_inputs(inputs))
@@ -45,10 +49,20 @@ class Elementwise(Op):
         """Fill `out`, which has the shape of the result and may be one of the inputs."""
         type(self).ufunc(*arrays, out=out)
 
+    def bind(self, out: np.ndarray, args: Sequence[np.ndarray], scratch) -> list[Callable]:
+        """Calls that fill `out`, which may be one of `args`: bound once, made many times.
+
+        scratch(name, shape, dtype) gives memory that is this op's while its calls run.
+        """
+        ufunc = getattr(type(self), "ufunc", None)
+        if isinstance(ufunc, np.ufunc):
+            return [partial(ufunc, *args, out=out)]
+        return [partial(self.into, out, *args)]
+
     def host(self, ins, outs):
-        out, = outs
-        into = self.into
-        return lambda: into(out, *ins)
+        n = len(ins)
+        return bind_fused(Fused(n, (), (FusedStep(self, tuple(range(n))),), (n,), outs[0].shape),
+                          ins, outs)
 
 
 def common_dtype(inputs, need_float: bool = False) -> tuple[Tensor, ...]:
@@ -251,6 +265,12 @@ class Relu(Elementwise):
     def ufunc(out, x):
         np.maximum(x, 0, out=out)
 
+    def bind(self, out, args, scratch):
+        # NumPy's maximum is three times slower against one number than against an array
+        zeros = scratch(f"zeros {out.dtype}", out.shape, out.dtype)
+        zeros.fill(0)
+        return [partial(np.maximum, *args, zeros, out=out)]
+
     def grad(self, node, gy):
         return (relu_grad(gy, node.outputs[0]),)
 
@@ -263,6 +283,14 @@ class ReluGrad(Elementwise):
     @_into
     def ufunc(out, gy, y):
         np.multiply(gy, y > 0, out=out)
+
+    def bind(self, out, args, scratch):
+        gy, y = args
+        above = scratch("relu above", y.shape, bool)
+        one = scratch("relu one", y.shape, gy.dtype)
+        return [partial(np.greater, y, np.zeros((), y.dtype), out=above),
+                partial(np.copyto, one, above),            # float * bool casts slowly
+                partial(np.multiply, gy, one, out=out)]
 
     def grad(self, node, gz):
         return relu_grad(gz, node.inputs[1]), None
@@ -332,6 +360,7 @@ class LogicalNot(_Stepwise):
 
 class StopGradient(Elementwise):
     """x, through which no gradient passes"""
+    renames = True
     ufunc, cuda = np.positive, Expr("a")
 
     def into(self, out, x):
