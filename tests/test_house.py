@@ -24,7 +24,7 @@ _LADDER = [
 FLOORS = {name: floor for floor, names in enumerate(_LADDER) for name in names.split()}
 TOP = max(FLOORS.values())
 # utilities that know no tensors and import nothing of ours but each other: floor 0
-GENERIC = tuple(f"utils.{name}_utils" for name in ("generic", "conv", "np", "io", "data"))
+GENERIC = tuple(f"utils.{name}_utils" for name in ("generic", "conv", "np", "io", "data", "layer"))
 CODE = (".py", ".cu", ".cuh", ".h", ".cpp")
 
 

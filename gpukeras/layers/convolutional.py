@@ -1,0 +1,149 @@
+"""Convolutions over one, two and three spatial axes."""
+from .. import backend as K
+from ..utils.conv_utils import normalize_padding, normalize_tuple
+from .base import Layer
+from .spec import InputSpec
+
+
+class _Conv(Layer):
+    """y = activation(conv(x, kernel) + bias) over `rank` spatial axes.
+
+    kernel (*kernel_size, in, filters) whatever the data format; correlation, the kernel is not
+    flipped.
+    """
+
+    rank = None
+
+    def __init__(self, filters, kernel_size, strides=1, padding="valid", data_format=None,
+                 dilation_rate=1, activation=None, use_bias=True,
+                 kernel_initializer="glorot_uniform", bias_initializer="zeros",
+                 kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 kernel_constraint=None, bias_constraint=None, **kwargs):
+        super().__init__(**kwargs)
+        rank, padding = self.rank, normalize_padding(padding)
+        if padding == "causal" and rank != 1:
+            raise ValueError("Causal padding is only supported for `Conv1D`, got it for "
+                             f"{type(self).__name__}.")
+        self.keep(filters=filters, kernel_size=normalize_tuple(kernel_size, rank, "kernel_size"),
+                  strides=normalize_tuple(strides, rank, "strides"), padding=padding,
+                  data_format=K.normalize_data_format(data_format),
+                  dilation_rate=normalize_tuple(dilation_rate, rank, "dilation_rate"),
+                  activation=activation, use_bias=use_bias,
+                  kernel_initializer=kernel_initializer, bias_initializer=bias_initializer,
+                  kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
+                  activity_regularizer=activity_regularizer,
+                  kernel_constraint=kernel_constraint, bias_constraint=bias_constraint)
+        self.input_spec = InputSpec(ndim=rank + 2)
+
+    @property
+    def _channel_axis(self):
+        return 1 if self.data_format == "channels_first" else -1
+
+    def _channels(self, input_shape):
+        """Number of input channels, fixed from now on. ValueError if it is unknown."""
+        channels = input_shape[self._channel_axis]
+        if channels is None:
+            raise ValueError("The channel dimension of the inputs should be defined. Found "
+                             "`None` in "
+                             f"{tuple(input_shape)}, axis {self._channel_axis}{self._place()}")
+        self.input_spec = InputSpec(ndim=self.rank + 2, axes={self._channel_axis: channels})
+        return channels
+
+    def build(self, input_shape):
+        shape = (*self.kernel_size, self._channels(input_shape), self.filters)
+        self.kernel = self.add_weight("kernel", shape)
+        self.bias = self.add_weight("bias", (self.filters,)) if self.use_bias else None
+        super().build(input_shape)
+
+    def convolve(self, x):
+        """The layer's convolution of `x`, without bias and activation."""
+        conv = {1: K.conv1d, 2: K.conv2d, 3: K.conv3d}[self.rank]
+        return conv(
+            x, self.kernel, strides=self._plain(self.strides), padding=self.padding,
+            data_format=self.data_format, dilation_rate=self._plain(self.dilation_rate))
+
+    def _plain(self, values):
+        """K's 1D functions take a number, the others a tuple."""
+        return values[0] if self.rank == 1 else values
+
+    def call(self, inputs):
+        y = self.convolve(inputs)
+        if self.bias is not None:
+            y = K.bias_add(y, self.bias, self.data_format)
+        return self.activation(y)
+
+
+class Conv1D(_Conv):
+    """Convolution of sequences.
+
+    # Arguments
+        filters: number of output channels.
+        kernel_size: length of the window, int or tuple of one.
+        strides: steps between windows.
+        padding: `valid`, `same`, or `causal` (output t sees no input after t).
+        data_format: `channels_last` (batch, steps, channels) or `channels_first`.
+        dilation_rate: distance between the window's elements; not together with strides above 1.
+        activation, use_bias, and the rest: as for Dense.
+    """
+
+    rank = 1
+
+    def __init__(self, filters, kernel_size, strides=1, padding="valid",
+                 data_format="channels_last", dilation_rate=1, activation=None, use_bias=True,
+                 kernel_initializer="glorot_uniform", bias_initializer="zeros",
+                 kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 kernel_constraint=None, bias_constraint=None, **kwargs):
+        super().__init__(filters, kernel_size, strides, padding, data_format, dilation_rate,
+                         activation, use_bias, kernel_initializer, bias_initializer,
+                         kernel_regularizer, bias_regularizer, activity_regularizer,
+                         kernel_constraint, bias_constraint, **kwargs)
+
+
+class Conv2D(_Conv):
+    """Convolution of images.
+
+    # Arguments
+        filters: number of output channels.
+        kernel_size: height and width of the window, int or pair.
+        strides: steps between windows, int or pair.
+        padding: `valid` or `same`.
+        data_format: `channels_last` (batch, rows, cols, channels) or `channels_first`; None for
+            `image_data_format()`.
+        dilation_rate: distance between the window's elements; not together with strides above 1.
+        activation, use_bias, and the rest: as for Dense.
+    """
+
+    rank = 2
+
+    def __init__(self, filters, kernel_size, strides=(1, 1), padding="valid", data_format=None,
+                 dilation_rate=(1, 1), activation=None, use_bias=True,
+                 kernel_initializer="glorot_uniform", bias_initializer="zeros",
+                 kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 kernel_constraint=None, bias_constraint=None, **kwargs):
+        super().__init__(filters, kernel_size, strides, padding, data_format, dilation_rate,
+                         activation, use_bias, kernel_initializer, bias_initializer,
+                         kernel_regularizer, bias_regularizer, activity_regularizer,
+                         kernel_constraint, bias_constraint, **kwargs)
+
+
+class Conv3D(_Conv):
+    """Convolution of volumes; arguments as for Conv2D, with three sizes each."""
+
+    rank = 3
+
+    def __init__(self, filters, kernel_size, strides=(1, 1, 1), padding="valid", data_format=None,
+                 dilation_rate=(1, 1, 1), activation=None, use_bias=True,
+                 kernel_initializer="glorot_uniform", bias_initializer="zeros",
+                 kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 kernel_constraint=None, bias_constraint=None, **kwargs):
+        super().__init__(filters, kernel_size, strides, padding, data_format, dilation_rate,
+                         activation, use_bias, kernel_initializer, bias_initializer,
+                         kernel_regularizer, bias_regularizer, activity_regularizer,
+                         kernel_constraint, bias_constraint, **kwargs)
+
+
+Convolution1D = Conv1D
+Convolution2D = Conv2D
+Convolution3D = Conv3D
+
+__all__ = ["Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D"]
