@@ -1,9 +1,9 @@
 """A Fused op on the host: its steps over blocks that stay in the cache, with bound arguments.
 
-`bind_fused(op, ins, outs)` returns run().  Steps whose results are narrow (a learning rate, a row of
-factors) are computed once per run, in front; the others block by block, each call a NumPy ufunc with
-`out=` into the result or into scratch that the next block uses again.  Rows that are broadcast over
-many short rows (a bias) are tiled first, so that inner loops are long.
+`bind_fused(op, ins, outs)` returns run().  Steps whose results are narrow (a learning rate, a row
+of factors) are computed once per run, in front; the others block by block, each call a NumPy ufunc
+with `out=` into the result or into scratch that the next block uses again.  Rows that are broadcast
+over many short rows (a bias) are tiled first, so that inner loops are long.
 
 The result may lie where an input lies, element upon element: a result is written straight to its
 place if no later step reads that input, else through scratch at the end of the block.
@@ -53,7 +53,7 @@ class _Program:
         self.arrays: dict[int, np.ndarray] = dict(enumerate(ins))
         for i, (dtype, value) in enumerate(op.constants):
             self.arrays[op.n_inputs + i] = np.array(value, dtype)
-        self.alias: dict[int, int] = {}                          # slots that are others, as they are
+        self.alias: dict[int, int] = {}                          # slots that only rename another
         self.last_read: dict[int, int] = {}
         for i, step in enumerate(op.steps):
             args = [self.real(a) for a in step.args]
@@ -175,6 +175,7 @@ class _Program:
         """The steps for each block, one after the other."""
         calls: Calls = []
         scratch = _Scratch()
+        returned = {self.real(o) for o in self.op.outs}
         for cut in cuts:
             held = {s: _cut(v, cut) for s, v in views.items()}
             places = [o[cut] for o in outs]
@@ -188,7 +189,7 @@ class _Program:
                 args = [self.real(a) for a in step.args]
                 # an argument that is read here for the last time leaves its scratch to the result
                 for a in dict.fromkeys(args):
-                    if a in names and self.last_read[a] == i and a not in map(self.real, self.op.outs):
+                    if a in names and self.last_read[a] == i and a not in returned:
                         free.append(names.pop(a))
                 if slot in self.direct:
                     held[slot] = places[self.direct[slot]]

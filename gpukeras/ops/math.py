@@ -1,119 +1,17 @@
 """Elementwise arithmetic. Each op has a NumPy function with `out=` and a CUDA expression, so it
-can be fused.
-
-Shapes broadcast. Python numbers take the type of the tensor they meet; tensors of different types
-meet in
-`promote`'s type. Sources of the formulas are the definitions themselves.
+can be fused. Sources of the formulas are the definitions themselves.
 """
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, ClassVar, Sequence
+from typing import Any, Callable
 
 import numpy as np
 
-from ..graph import (Constant, Node, Op, Tensor, TensorType, as_tensor, broadcast_shapes, is_float,
-                     promote)
+from ..graph import Constant, Tensor, TensorType, as_tensor, broadcast_shapes
 from .broadcast import broadcast_like, sum_like
-from .fused import Fused, FusedStep
-from .host_fused import bind_fused
+from .elementwise import Cast, Elementwise, cast, common_dtype, in_steps
 from .record import Expr
-
-
-class Elementwise(Op):
-    """An op whose element i depends on the elements i of its (broadcast) inputs.
-
-    `ufunc(*arrays, out=)` is its NumPy code. `result` says the output type: "same" as the inputs,
-    "bool",
-    or "float" (integers become float32 first).
-    """
-
-    ufunc: ClassVar[Callable]
-    result: ClassVar[str] = "same"
-    renames: ClassVar[bool] = False                # the values of its input, under another type
-
-    def __call__(self, *inputs: Any) -> Tensor:
-        return super().__call__(*self.cast_inputs(inputs))
-
-    def cast_inputs(self, inputs) -> tuple[Tensor, ...]:
-        return common_dtype(inputs, need_float=self.result == "float")
-
-    def infer(self, *types: TensorType) -> TensorType:
-        shape = broadcast_shapes(*(t.shape for t in types)) if len(types) > 1 else types[0].shape
-        return TensorType("bool" if self.result == "bool" else types[0].dtype, shape)
-
-    def numpy(self, *arrays):
-        return np.asarray(type(self).ufunc(*arrays))
-
-    def into(self, out: np.ndarray, *arrays: np.ndarray) -> None:
-        """Fill `out`, which has the shape of the result and may be one of the inputs."""
-        type(self).ufunc(*arrays, out=out)
-
-    def bind(self, out: np.ndarray, args: Sequence[np.ndarray], scratch) -> list[Callable]:
-        """Calls that fill `out`, which may be one of `args`: bound once, made many times.
-
-        scratch(name, shape, dtype) gives memory that is this op's while its calls run.
-        """
-        ufunc = getattr(type(self), "ufunc", None)
-        if isinstance(ufunc, np.ufunc):
-            return [partial(ufunc, *args, out=out)]
-        return [partial(self.into, out, *args)]
-
-    def host(self, ins, outs):
-        n = len(ins)
-        return bind_fused(Fused(n, (), (FusedStep(self, tuple(range(n))),), (n,), outs[0].shape),
-                          ins, outs)
-
-
-def common_dtype(inputs, need_float: bool = False) -> tuple[Tensor, ...]:
-    """The inputs as tensors of one data type; numbers and arrays adapt to the tensors among
-    them."""
-    tensors = [x for x in inputs if isinstance(x, Tensor)]
-    kinds = [t.dtype for t in tensors] or [np.asarray(x).dtype.name for x in inputs]
-    dtype = promote(*kinds)
-    if not is_float(dtype) and (need_float or any(
-            not isinstance(x, Tensor) and np.asarray(x).dtype.kind == "f" for x in inputs)):
-        dtype = "float32"
-    elif dtype == "bool" and any(not isinstance(x, Tensor) and np.asarray(x).dtype.kind in "iu"
-                                 for x in inputs):
-        dtype = "int32"
-    return tuple(cast(x, dtype) if isinstance(x, Tensor) else Constant(x, dtype) for x in inputs)
-
-
-def _into(function: Callable) -> Any:
-    """A ufunc from `function(out, *arrays)` that uses several in-place steps."""
-    def ufunc(*arrays, out=None):
-        if out is None:
-            out = np.empty(np.broadcast_shapes(*(np.shape(a) for a in arrays)),
-                           np.result_type(*arrays))
-        function(out, *arrays)
-        return out
-    return staticmethod(ufunc)
-
-
-# ---- casting
-
-class Cast(Elementwise):
-    """x in another data type; floats lose their fraction on the way to integers."""
-
-    params = ("dtype",)
-    cuda = Expr("a")
-
-    def cast_inputs(self, inputs):
-        return (as_tensor(inputs[0]),)
-
-    def infer(self, x: TensorType) -> TensorType:
-        return x.with_dtype(self.dtype)
-
-    def grad(self, node: Node, gy: Tensor):
-        x, = node.inputs
-        return (cast(gy, x.dtype) if is_float(x.dtype) else None,)
-
-    def numpy(self, x):
-        return x.astype(self.dtype)
-
-    def into(self, out, x):
-        np.copyto(out, x, casting="unsafe")
 
 
 # ---- one input
@@ -162,7 +60,7 @@ class Rsqrt(Elementwise):
     """1 / sqrt(x)"""
     cuda, result = Expr("rsqrt(a)"), "float"
 
-    @_into
+    @in_steps
     def ufunc(out, x):
         np.sqrt(x, out=out)
         np.divide(1, out, out=out)
@@ -232,7 +130,7 @@ class Sigmoid(Elementwise):
     """1 / (1 + e^-x)"""
     cuda, result = Expr("(1 / (1 + exp(-a)))"), "float"
 
-    @_into
+    @in_steps
     def ufunc(out, x):
         # By tanh: one call that NumPy vectorises, and no overflow at -90.
         np.multiply(x, 0.5, out=out)
@@ -249,7 +147,7 @@ class Softplus(Elementwise):
     """log(1 + e^x), without overflow"""
     cuda, result = Expr("((a > 0 ? a : 0) + log1p(exp(a > 0 ? -a : a)))"), "float"
 
-    @_into
+    @in_steps
     def ufunc(out, x):
         np.logaddexp(x, 0, out=out)
 
@@ -261,7 +159,7 @@ class Relu(Elementwise):
     """max(x, 0); NaN stays NaN"""
     cuda = Expr("(a < 0 ? 0 : a)")
 
-    @_into
+    @in_steps
     def ufunc(out, x):
         np.maximum(x, 0, out=out)
 
@@ -280,7 +178,7 @@ class ReluGrad(Elementwise):
     thinned."""
     cuda = Expr("(b > 0 ? a : 0)")
 
-    @_into
+    @in_steps
     def ufunc(out, gy, y):
         np.multiply(gy, y > 0, out=out)
 
@@ -300,7 +198,7 @@ class Erf(Elementwise):
     """The error function (Abramowitz and Stegun 7.1.1)."""
     cuda, result = Expr("erf(a)"), "float"
 
-    @_into
+    @in_steps
     def ufunc(out, x):
         from math import erf
         out[...] = np.vectorize(erf, otypes=[out.dtype])(x) if np.size(x) else x
@@ -554,13 +452,6 @@ class Where(Elementwise):
 
 
 # ---- functions
-
-def cast(x: Any, dtype: str) -> Tensor:
-    """x in the data type `dtype`."""
-    if not isinstance(x, Tensor):
-        return Constant(x, dtype)
-    return x if x.dtype == dtype else Cast(dtype)(x)
-
 
 def _function(op_class: type[Elementwise]) -> Callable[..., Tensor]:
     op = op_class()

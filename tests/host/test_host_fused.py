@@ -12,8 +12,8 @@ from gpukeras.team import Team
 SHAPE = (6, 5, 4)
 
 
-@pytest.fixture(params=[(1, 1 << 13, 1 << 20, 4096), (3, 8, 0, 8)], ids=["plain", "team, tiny blocks"],
-                autouse=True)
+@pytest.fixture(params=[(1, 1 << 13, 1 << 20, 4096), (3, 8, 0, 8)],
+                ids=["plain", "team, tiny blocks"], autouse=True)
 def arrangement(request, monkeypatch):
     size, least, worth, tile = request.param
     crew = Team(size)
