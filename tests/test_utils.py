@@ -180,3 +180,17 @@ def test_normalize_gives_rows_of_length_one():
     x[1] = 0
     assert np.allclose(np.linalg.norm(utils.normalize(x), axis=-1), [1, 0, 1, 1])
     assert np.allclose(np.abs(utils.normalize(x, axis=0, order=1)).sum(0), 1)
+
+
+# ---------------------------------------------------------------- pictures
+
+def test_plot_history_draws_training_and_validation(tmp_path):
+    pytest.importorskip("matplotlib")
+    curves = {"val_loss": [2., 1.5], "loss": [2., 1.], "accuracy": [.4, .5]}
+    panels = utils.plot_history(curves).axes
+    assert [panel.get_title() for panel in panels] == ["loss", "accuracy"]
+    lines = {line.get_label(): line.get_ydata().tolist() for line in panels[0].lines}
+    assert lines == {"training": [2., 1.], "validation": [2., 1.5]}
+    assert [line.get_xdata().tolist() for line in panels[1].lines] == [[1, 2]]
+    utils.plot_history(curves, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
