@@ -1,7 +1,25 @@
 """K: the functions that Keras code is written in, as names for the ops of the graph."""
-from .core import *
-from .math import *
-from .nn import *
-from .random import *
-from .settings import *
-from .shape import *
+from .arrange import (arange, batch_dot, batch_flatten, concatenate, dot, expand_dims, flatten,
+                      gather, one_hot, permute_dimensions, repeat, repeat_elements, reshape,
+                      resize_volumes, reverse, slice, spatial_2d_padding, spatial_3d_padding,
+                      squeeze, stack, temporal_padding, tile, transpose)
+from .core import (batch_get_value, batch_set_value, cast, cast_to_floatx, clear_session, constant,
+                   count_params, dtype, eval, eye, function, get_value, gradients, identity,
+                   in_test_phase, in_train_phase, int_shape, is_keras_tensor, is_placeholder,
+                   is_sparse, is_tensor, is_variable, learning_phase, moving_average_update, ndim,
+                   ones, ones_like, placeholder, print_tensor, set_learning_phase, set_value, shape,
+                   size, stop_gradient, switch, to_dense, update, update_add, update_sub, variable,
+                   zeros, zeros_like)
+from .math import (abs, all, any, argmax, argmin, clip, cos, cumsum, equal, exp, greater,
+                   greater_equal, l2_normalize, less, less_equal, log, logsumexp, max, maximum,
+                   mean, min, minimum, not_equal, pow, prod, round, sign, sin, sqrt, square, std,
+                   sum, var)
+from .nn import (batch_normalization, bias_add, binary_crossentropy, categorical_crossentropy,
+                 conv1d, conv2d, conv3d, dropout, elu, hard_sigmoid, in_top_k,
+                 normalize_batch_in_training, pool2d, pool3d, relu, sigmoid, softmax, softplus,
+                 softsign, sparse_categorical_crossentropy, tanh)
+from .random import (random_binomial, random_normal, random_normal_variable, random_uniform,
+                     random_uniform_variable, truncated_normal)
+from .settings import (backend, epsilon, floatx, get_uid, image_data_format, name_scope,
+                       normalize_data_format, reset_uids, set_epsilon, set_floatx,
+                       set_image_data_format)

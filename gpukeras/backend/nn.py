@@ -3,16 +3,14 @@
 Images are handled channels_last; channels_first inputs are transposed on the way in and out, and
 neighbouring transposes cancel when a function is compiled.
 """
-import numpy as np
-
 from ..graph.op import unmarked
-from ..ops import broadcast, reduce
+from ..ops import broadcast, index, norm, random, reduce
 from ..ops import conv as conv_ops
 from ..ops import math as op
 from ..ops import nn as nn_ops
 from ..ops import pool as pool_ops
 from ..ops.shape import transpose
-from .core import cast, int_shape, ndim
+from .core import constant, ndim
 from .settings import epsilon, normalize_data_format
 
 
@@ -115,7 +113,7 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
         scores = op.log(_clipped(output))
     if ndim(target) == ndim(output):
         target = broadcast.squeeze(target, axis)
-    return nn_ops.sparse_softmax_cross_entropy(_last(scores, axis), cast(target, "int64"))
+    return nn_ops.sparse_softmax_cross_entropy(_last(scores, axis), target)
 
 
 def binary_crossentropy(target, output, from_logits=False):
@@ -136,13 +134,7 @@ def in_top_k(predictions, targets, k):
 
     Ties count in favour; a score that is not finite is never among them.
     """
-    classes = broadcast.expand_dims(targets, -1)
-    is_target = op.equal(classes, np.arange(predictions.shape[-1]))
-    score = broadcast.sum_(op.where(is_target, predictions, op.zeros_like(predictions)), -1, True)
-    larger = cast(predictions > score, "int32")
-    finite = op.equal(score - score, 0)
-    near = broadcast.sum_(larger, -1, False) < k
-    return op.logical_and(near, broadcast.squeeze(finite, -1))
+    return index.in_top_k(predictions, targets, k)
 
 
 # ---------------------------------------------------------------- normalisation, bias, dropout
@@ -177,13 +169,46 @@ def batch_normalization(x, mean, var, beta, gamma, axis=-1, epsilon=1e-3):
     return y if beta is None else y + along(beta)
 
 
+def normalize_batch_in_training(x, gamma, beta, reduction_axes, epsilon=1e-3):
+    """x normalised by its own statistics over `reduction_axes`.
+
+    gamma, beta: scale and offset of the remaining axes, of a shape that broadcasts to x, or None.
+
+    # Returns
+        (normalised x, mean, variance), the statistics without the reduced axes. The variance is the
+        biased one, but for images in channels_last it is multiplied by n / (n - 1), n elements each,
+        as TensorFlow's fused kernel does it: moving variances of saved models contain that factor.
+    """
+    axes = broadcast.normal_axes(list(reduction_axes), ndim(x))
+    kept = [i for i in range(x.ndim) if i not in axes]
+    if len(kept) != 1:
+        return _normalize_over(x, gamma, beta, axes, epsilon)
+    channel, = kept
+    size = x.shape[channel]
+    gamma = constant(1, x.dtype, (size,)) if gamma is None else broadcast.reshape(gamma, (size,))
+    beta = constant(0, x.dtype, (size,)) if beta is None else broadcast.reshape(beta, (size,))
+    y, mean, var = norm.batch_norm_train(_last(x, channel), gamma, beta, epsilon)
+    if axes == (0, 1, 2):
+        count = reduce.Count(axes, var.dtype)(x)
+        var = var * (count / op.maximum(count - 1, 1))
+    back = [*range(channel), x.ndim - 1, *range(channel, x.ndim - 1)]
+    return transpose(y, back), mean, var
+
+
+def _normalize_over(x, gamma, beta, axes, epsilon):
+    mean, var = reduce.mean(x, axes, True), reduce.variance(x, axes, True)
+    y = (x - mean) * op.rsqrt(var + epsilon)
+    y = y if gamma is None else y * gamma
+    y = y if beta is None else y + beta
+    return y, broadcast.squeeze(mean, axes), broadcast.squeeze(var, axes)
+
+
 def dropout(x, level, noise_shape=None, seed=None):
     """x with a share `level` of its entries set to 0 and the others divided by 1 - level.
 
     noise_shape: shape of the mask, where 1 means shared along that axis and None the size of x.
     """
-    from .random import dropout_seed
-    return nn_ops.dropout(x, level, noise_shape, dropout_seed(seed))
+    return random.dropout(x, level, seed, noise_shape)
 
 
 # ---------------------------------------------------------------- convolution and pooling

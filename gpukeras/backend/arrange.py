@@ -2,10 +2,9 @@
 import numpy as np
 
 from ..graph import Constant
-from ..ops import broadcast, linalg
+from ..ops import broadcast, index, linalg
 from ..ops import shape as op
 from ..ops.math import cast as _cast
-from ..ops.math import equal as _equal
 from .core import ndim, shape as shape_of
 from .settings import normalize_data_format
 
@@ -117,10 +116,14 @@ def arange(start, stop=None, step=1, dtype="int32"):
     return Constant(np.arange(start, stop, step), dtype)
 
 
+def gather(reference, indices):
+    """Rows of `reference` picked by integers of any shape: (rows, ...), (*a) -> (*a, ...)."""
+    return index.gather(reference, indices)
+
+
 def one_hot(indices, num_classes):
     """Class numbers (...,) -> (..., num_classes): 1 at the class, 0 elsewhere; float32."""
-    classes = Constant(np.arange(num_classes), indices.dtype)
-    return _cast(_equal(broadcast.expand_dims(indices, -1), classes), "float32")
+    return index.one_hot(indices, num_classes)
 
 
 # ---------------------------------------------------------------- padding, resizing
