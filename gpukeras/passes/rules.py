@@ -62,7 +62,8 @@ def settle(op: Op, inputs: tuple[Tensor, ...]) -> Tensor | None:
     """What an op becomes once its inputs are known: its static form, or a constant."""
     new = op.static(*inputs)
     if new is not None:
-        return new
+        again = settle(new.node.op, new.node.inputs)         # a squeeze of a constant, say
+        return new if again is None else again
     if not op.foldable or not inputs or not all(isinstance(t, Constant) for t in inputs):
         return None
     types = op.infer(*(t.type for t in inputs))
