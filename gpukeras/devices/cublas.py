@@ -62,7 +62,7 @@ class Cublas:
             function, name = self.library.cublasGemmEx, "cublasGemmEx"
         args = self.arguments(call)
 
-        def gemm() -> None:
+        def gemm(_kept=call) -> None:      # the arrays live as long as their addresses are used
             status = function(*args)
             if status:
                 raise DeviceError(f"[gemm] {name}: {_STATUS.get(status, f'status {status}')}")

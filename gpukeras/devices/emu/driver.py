@@ -106,11 +106,12 @@ class EmuDriver(Driver):
     def bind_gemm(self, call: GemmCall) -> Callable[[], None]:
         call.check()
         a, b, c = _matrices(call)
-        alpha, beta = np.dtype(call.dtype).type(call.alpha), np.dtype(call.dtype).type(call.beta)
+        sum_type = np.float32 if call.dtype == "float16" else np.dtype(call.dtype).type
+        alpha, beta = sum_type(call.alpha), sum_type(call.beta)
 
         def gemm() -> None:
             self.counters.gemms += 1
-            product = np.matmul(a, b)
+            product = np.matmul(a.astype(sum_type, copy=False), b.astype(sum_type, copy=False))
             if alpha != 1:
                 product *= alpha
             if beta:                  # beta 0 must not read C, which may be NaN

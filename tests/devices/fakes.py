@@ -1,0 +1,209 @@
+"""Stand-ins for cuBLAS and CuPy over host memory: what our drivers call, behaving as documented."""
+
+import ctypes
+import types
+
+import numpy as np
+
+from gpukeras.devices import cublas
+from gpukeras.devices.emu import EmuDriver
+from gpukeras.devices.emu.kernel import _Launch
+from gpukeras.devices.emu.memory import Block
+
+NAMES = {v: k for k, v in cublas.DATA_TYPES.items()}
+
+
+def column_major(address, rows, cols, ld, dtype):
+    """The matrix at an address as cuBLAS reads it: element (i, j) at i + j * ld."""
+    count = (cols - 1) * ld + rows
+    memory = (ctypes.c_char * (count * np.dtype(dtype).itemsize)).from_address(address)
+    flat = np.frombuffer(memory, dtype)
+    return np.lib.stride_tricks.as_strided(flat, (rows, cols),
+                                           (flat.itemsize, ld * flat.itemsize))
+
+
+class FakeLibrary:
+    """cublasGemmEx and its batched twin as their documentation says."""
+
+    def __init__(self, submit=None):
+        self.calls = []
+        self.submit = submit or (lambda run: run())      # a stream that may be capturing
+
+    def cublasCreate_v2(self, handle):
+        handle._obj.value = 77
+        return 0
+
+    def cublasSetStream_v2(self, handle, stream):
+        self.stream = stream.value
+        return 0
+
+    def cublasSetWorkspace_v2(self, handle, address, nbytes):
+        self.workspace = (address.value, nbytes.value)
+        return 0
+
+    def cublasDestroy_v2(self, handle):
+        return 0
+
+    def cublasGemmEx(self, *args):
+        (handle, ta, tb, m, n, k, alpha, a, ka, lda, b, kb, ldb, beta, c, kc, ldc, compute,
+         algorithm) = args
+        return self.cublasGemmStridedBatchedEx(
+            handle, ta, tb, m, n, k, alpha, a, ka, lda, ctypes.c_longlong(0), b, kb, ldb,
+            ctypes.c_longlong(0), beta, c, kc, ldc, ctypes.c_longlong(0), ctypes.c_int(1), compute,
+            algorithm)
+
+    def cublasGemmStridedBatchedEx(self, handle, ta, tb, m, n, k, alpha, a, ka, lda, sa, b, kb, ldb,
+                                   sb, beta, c, kc, ldc, sc, batch, compute, algorithm):
+        self.calls.append(compute.value)
+        self.submit(lambda: self._product(ta, tb, m, n, k, alpha, a, ka, lda, sa, b, kb, ldb, sb,
+                                          beta, c, kc, ldc, sc, batch))
+        assert handle.value == 77 and algorithm.value == -1
+        return 0
+
+    def _product(self, ta, tb, m, n, k, alpha, a, ka, lda, sa, b, kb, ldb, sb, beta, c, kc, ldc,
+                 sc, batch):
+        m, n, k = m.value, n.value, k.value
+        for i in range(batch.value):
+            def matrix(p, kind, rows, cols, ld, stride):
+                dtype = np.dtype(NAMES[kind.value])
+                at = p.value + i * stride.value * dtype.itemsize
+                return column_major(at, rows, cols, ld.value, dtype)
+
+            x = matrix(a, ka, k if ta.value else m, m if ta.value else k, lda, sa)
+            y = matrix(b, kb, n if tb.value else k, k if tb.value else n, ldb, sb)
+            z = matrix(c, kc, m, n, ldc, sc)
+            product = (x.T if ta.value else x) @ (y.T if tb.value else y)
+            old = z * beta._obj.value if beta._obj.value else 0
+            z[...] = alpha._obj.value * product + old
+
+
+class FakeStream:
+    """Runs work at once; while capturing, keeps it for the graph."""
+
+    ptr = 4242
+
+    def __init__(self, non_blocking):
+        assert non_blocking, "the null stream cannot be captured"
+        self.captured = None
+
+    def submit(self, run):
+        if self.captured is None:
+            run()
+        else:
+            self.captured.append(run)
+
+    def begin_capture(self):
+        self.captured = []
+
+    def end_capture(self):
+        captured, self.captured = self.captured, None
+        return types.SimpleNamespace(launch=lambda stream: [run() for run in captured])
+
+    def synchronize(self):
+        assert self.captured is None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        pass
+
+
+class FakeFunction:
+    """A kernel that the emulator runs, from bare argument bytes as CUDA gets them."""
+
+    ptr = 99
+
+    def __init__(self, cupy, kernel):
+        self.cupy, self.kernel = cupy, kernel
+
+    def __call__(self, grid, block, args, shared_mem, stream):
+        assert stream is self.cupy.stream and isinstance(args, tuple)
+        assert all(type(a) is np.ndarray and a.size == 1 for a in args), "CuPy refuses others"
+        values = [a.copy() for a in args]
+        self.cupy.stream.submit(lambda: self._run(grid, block, values, shared_mem))
+
+    def _run(self, grid, block, values, smem):
+        pointers = (ctypes.c_void_p * max(len(values), 1))(*[v.ctypes.data for v in values])
+        message = ctypes.create_string_buffer(700)
+        launch = _Launch(self.kernel.call, ctypes.addressof(pointers), grid, block, smem,
+                         self.kernel.module.image, 0, 700, 1,
+                         ctypes.cast(message, ctypes.c_char_p), None)
+        assert not self.kernel.module.runtime.emu_run(ctypes.byref(launch)), message.value
+
+
+class FakeModule:
+    """cupy.cuda.function.Module: its "cubin" is the kernel text."""
+
+    def __init__(self, cupy):
+        self.cupy = cupy
+
+    def load(self, cubin):
+        assert type(cubin) is bytes
+        self.loaded = EmuDriver().load(cubin.decode(), "fake.cu")
+
+    def get_function(self, name):
+        return FakeFunction(self.cupy, self.loaded.kernel(name))
+
+
+class FakeDevice:
+    """cupy.cuda.Device"""
+
+    compute_capability = "90"
+
+    def __init__(self, index):
+        pass
+
+    def use(self):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        pass
+
+
+class FakeCupy(types.ModuleType):
+    """The part of CuPy 14 that CudaDriver uses."""
+
+    def __init__(self):
+        super().__init__("cupy")
+        self.attributes, self.stream, self.events = [], None, 0
+        runtime = types.SimpleNamespace(
+            memcpyAsync=self._copy, memsetAsync=self._set, memGetInfo=lambda: (10, 1 << 30),
+            deviceGetAttribute=lambda which, device: {97: 232448}[which])
+        self.cuda = types.SimpleNamespace(
+            Device=FakeDevice, Stream=self._stream, Event=self._event, runtime=runtime,
+            MemoryPool=lambda: types.SimpleNamespace(malloc=Block, used_bytes=lambda: 512),
+            alloc_pinned_memory=self._pinned,
+            function=types.SimpleNamespace(Module=lambda: FakeModule(self)),
+            memory=types.SimpleNamespace(OutOfMemoryError=MemoryError))
+
+    def _stream(self, non_blocking):
+        self.stream = FakeStream(non_blocking)
+        return self.stream
+
+    def _event(self, disable_timing):
+        self.events += 1
+        return types.SimpleNamespace(record=lambda stream: None, synchronize=lambda: None)
+
+    def _pinned(self, size):
+        memory = (ctypes.c_char * size)()
+        return PinnedMemory(memory)
+
+    def _copy(self, dst, src, nbytes, kind, stream):
+        assert stream == FakeStream.ptr and kind in (1, 2, 3)
+        self.stream.submit(lambda: ctypes.memmove(dst, src, nbytes))
+
+    def _set(self, ptr, value, nbytes, stream):
+        assert stream == FakeStream.ptr
+        self.stream.submit(lambda: ctypes.memset(ptr, value, nbytes))
+
+
+class PinnedMemory(bytearray):
+    """Host memory with an address, as PinnedMemoryPointer; NumPy reads it as a buffer."""
+
+    def __init__(self, memory):
+        super().__init__(len(memory))
+        self.ptr = ctypes.addressof((ctypes.c_char * len(self)).from_buffer(self))

@@ -1,0 +1,109 @@
+"""CudaDriver against a stand-in for CuPy: what it asks for, not what a GPU does with it."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+from fakes import FakeCupy, FakeLibrary
+
+from gpukeras import devices
+from gpukeras.devices import cublas, nvrtc
+from gpukeras.devices.cuda import CudaDriver
+from gpukeras.devices.launcher import KernelDevice
+from gpukeras.devices.sources import module_text
+from gpukeras.errors import DeviceError, KernelError
+from gpukeras.function import function
+from gpukeras.graph import Constant, Placeholder, Variable, gradients
+from gpukeras.ops import broadcast, linalg, math
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    cupy, api = FakeCupy(), types.SimpleNamespace()
+    api.funcSetAttribute = lambda function, which, value: cupy.attributes.append((which, value))
+    package = types.ModuleType("cupy_backends.cuda.api")
+    package.driver = api
+    for name in ("cupy_backends", "cupy_backends.cuda"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, "cupy_backends.cuda.api", package)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+    def compile_cubin(text, name, defines, arch):
+        assert arch == "90"
+        return types.SimpleNamespace(code=module_text(text, defines).encode())
+
+    monkeypatch.setattr(nvrtc, "compile_cubin", compile_cubin)
+    library = FakeLibrary(lambda run: cupy.stream.submit(run))
+    monkeypatch.setattr(cublas, "find_cublas", lambda: library)
+    return CudaDriver()
+
+
+KERNEL = 'struct P { int a; float b; }; extern "C" __global__ void k(float* x, const float* y, ' \
+         'float s, P p) { x[threadIdx.x] = (y ? y[threadIdx.x] : 0) * s + p.a + p.b; }'
+
+
+def test_launches_pass_pointers_null_scalars_and_structs_by_value(driver):
+    x, y = driver.to_device(np.zeros(4, "f4")), driver.to_device(np.arange(4, dtype="f4"))
+    kernel = driver.load(KERNEL, "k.cu").kernel("k")
+    struct = np.array((3, 0.5), "i4,f4")[()]
+    driver.launch(kernel, (1,), (4,), (x, y, np.float32(2), struct))
+    np.testing.assert_array_equal(driver.download(x), np.arange(4) * 2 + 3.5)
+    driver.launch(kernel, (1,), (4,), (x, None, np.float32(2), struct))
+    np.testing.assert_array_equal(driver.download(x), np.full(4, 3.5))
+    with pytest.raises(KernelError, match="expected a DeviceArray or a NumPy scalar"):
+        driver.launch(kernel, (1,), (4,), (x, y, 2.0, struct))
+    with pytest.raises(KernelError, match="no entry 'missing'"):
+        driver.load(KERNEL, "k.cu").kernel("missing")
+
+
+def test_much_shared_memory_is_asked_for_once(driver):
+    kernel = driver.load('extern "C" __global__ void k() {}', "k.cu").kernel("k")
+    for smem in (1000, 100_000, 90_000, 100_000):
+        driver.launch(kernel, (1,), (32,), (), smem)
+    assert driver.cupy.attributes == [(8, 100_000)]
+    with pytest.raises(DeviceError, match="too much shared memory"):
+        driver.launch(kernel, (1,), (32,), (), 240_000)
+
+
+def test_uploads_go_through_a_few_pinned_buffers(driver):
+    x = driver.empty((300,), "f4")
+    for i in range(10):
+        driver.upload(x, np.full(300, i, "f4"))
+        assert driver.download(x)[0] == i
+    assert driver.cupy.events == 4
+    with pytest.raises(DeviceError, match="expected float32"):
+        driver.upload(x, np.zeros(300))
+
+
+def test_a_capture_runs_nothing_refuses_host_work_and_keeps_what_it_uses(driver):
+    x, y = driver.to_device(np.ones(4, "f4")), driver.empty((4,), "f4")
+    with driver.capture() as graph:
+        driver.copy(y, x)
+        driver.fill(x, 0)
+        for work in (lambda: driver.alloc(4), lambda: driver.download(x), driver.synchronize):
+            with pytest.raises(DeviceError, match="while a graph is captured"):
+                work()
+    assert driver.download(x)[0] == 1
+    assert any(x in uses for uses in graph.kept if uses)
+    graph.launch()
+    assert driver.download(x)[0] == 0 and driver.download(y)[0] == 1
+    with pytest.raises(ValueError):
+        with driver.capture():
+            raise ValueError
+    driver.download(x)                       # the stream captures no longer
+
+
+def test_a_training_step_runs_and_replays_over_it(driver):
+    old = devices.use(KernelDevice(driver))
+    try:
+        rng = np.random.default_rng(0)
+        x, w = Placeholder("float32", (None, 8)), Variable(rng.normal(size=(8, 4)).astype("f4"))
+        loss = broadcast.sum_(math.square(math.tanh(linalg.dot(x, w))))
+        gradient, = gradients([(loss, Constant(np.float32(1)))], [w])
+        step = function([x], [loss], [(w, w - gradient * 0.01)])
+        data = rng.normal(size=(5, 8)).astype("f4")
+        losses = [float(step([data])[0]) for _ in range(4)]
+    finally:
+        devices.use(old)
+    assert losses == sorted(losses, reverse=True) and driver.counters.graph_launches == 3
