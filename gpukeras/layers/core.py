@@ -5,7 +5,8 @@ import numpy as np
 
 from .. import regularizers
 from .. import backend as K
-from ..utils.generic_utils import deserialize_keras_object, has_arg
+from ..utils.generic_utils import (deserialize_keras_object, func_dump, func_load,
+                                   get_custom_objects, has_arg)
 from .base import Layer
 from .spec import InputSpec
 
@@ -280,7 +281,6 @@ class Lambda(Layer):
         return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
     def get_config(self):
-        from ..utils.generic_utils import func_dump
         config = super().get_config()
         for key, value in (("function", self.function), ("output_shape", self._output_shape)):
             if isinstance(value, types.LambdaType):
@@ -296,17 +296,19 @@ class Lambda(Layer):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        from ..utils.generic_utils import func_load
         config = dict(config)
-        scope = {**globals(), **(custom_objects or {})}
+        known = {**get_custom_objects(), **(custom_objects or {})}
+        given = known.get(config.get("name"))
+        if callable(given):                        # the file's own code is never needed then
+            config.update(function=given, function_type="raw")
         for key, default in (("function", "function"), ("output_shape", "raw")):
             kind, value = config.pop(f"{key}_type", default), config.get(key)
             if kind == "lambda":
-                config[key] = func_load(value, globs=scope)
+                config[key] = func_load(value, globs=known)
             elif kind == "function":
                 config[key] = deserialize_keras_object(
-                    value, custom_objects=custom_objects, printable_module_name=f"{key} in Lambda "
-                                                                                "layer")
+                    value, custom_objects=custom_objects,
+                    printable_module_name=f"{key} in Lambda layer")
         arguments = config["arguments"] = dict(config.get("arguments") or {})
         for key, value in arguments.items():
             if isinstance(value, dict) and value.get("type") == "ndarray":

@@ -1,9 +1,12 @@
 """Names, lists, custom objects, progress bar: used on every floor, importing none of ours."""
+import codecs
 import difflib
 import inspect
+import marshal
 import re
 import sys
 import time
+import types
 
 import numpy as np
 
@@ -216,6 +219,43 @@ def _look_up(name, module_objects, custom_objects, kind):
     objects = {**(module_objects or {}), **_GLOBAL_CUSTOM_OBJECTS, **(custom_objects or {})}
     known = {key for key, value in objects.items() if callable(value) and not key.startswith("_")}
     raise ValueError(unknown_name(kind, name, known))
+
+
+# ---------------------------------------------------------------- functions as text
+
+_dumped = {}                                       # code that this process wrote -> its globals
+
+
+def func_dump(func):
+    """A Python function as (base64 of its bytecode, defaults, values of its closure)."""
+    code = codecs.encode(marshal.dumps(func.__code__), "base64").decode("ascii")
+    closure = tuple(cell.cell_contents for cell in func.__closure__) if func.__closure__ else None
+    _dumped[code] = func.__globals__
+    return code, func.__defaults__, closure
+
+
+def func_load(code, defaults=None, closure=None, globs=None):
+    """The function that `func_dump` wrote, in this process.
+
+    # Arguments
+        code: the bytecode, or the whole tuple.
+        defaults, closure: as dumped.
+        globs: dict, names that the function sees besides those of its own module.
+
+    # Raises
+        ValueError: for code from anywhere else, as running it would run whatever it holds.
+    """
+    if isinstance(code, (tuple, list)):
+        code, defaults, closure = code
+    if code not in _dumped:
+        raise ValueError("This is Python bytecode from a file or another process, which is never "
+                         "run. Try: give the function under the layer's name, "
+                         "custom_objects={\"lambda_1\": function}.")
+    cells = tuple(types.CellType(value) for value in closure or ()) or None
+    defaults = tuple(defaults) if defaults is not None else None
+    names = {**_dumped[code], **(globs or {})}
+    code = marshal.loads(codecs.decode(code.encode("ascii"), "base64"))
+    return types.FunctionType(code, names, code.co_name, defaults, cells)
 
 
 # ---------------------------------------------------------------- progress

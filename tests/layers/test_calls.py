@@ -158,6 +158,27 @@ def test_lambda_with_arguments_mask_and_config():
     assert len(pair) == 2 and pair[1]._keras_history[2] == 1
 
 
+def test_lambda_config_round_trip_and_foreign_code():
+    offset = 5
+
+    def move(x, by=2):
+        return x * by + offset
+
+    x = L.Input((3,))
+    layer = L.Lambda(move, name="mine")
+    layer(x)
+    again = L.deserialize(L.serialize(layer))
+    value, = K.function([x], [again(x)])([np.ones((1, 3))])
+    np.testing.assert_array_equal(value, [[7, 7, 7]])
+    config = L.serialize(layer)
+    config["config"]["function"] = ("4wEAAAA=\n", None, None)
+    with pytest.raises(ValueError, match="never run.*custom_objects"):
+        L.deserialize(config)
+    given = L.deserialize(config, custom_objects={"mine": lambda x: x - 1})
+    value, = K.function([x], [given(x)])([np.ones((1, 3))])
+    np.testing.assert_array_equal(value, [[0, 0, 0]])
+
+
 def test_input_from_a_tensor():
     held = K.variable(np.ones((4, 3)))
     x = L.Input(tensor=held)
