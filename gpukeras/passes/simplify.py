@@ -1,7 +1,7 @@
 """Simplify: the rewrites that always help. The first line of each docstring is the rule."""
 from __future__ import annotations
 
-from ..graph import Graph, Mark, Node, Tensor, broadcast_shapes
+from ..graph import Graph, Mark, Node, Tensor, broadcast_shapes, is_float
 from ..ops import broadcast as b
 from ..ops import math as m
 from ..ops import shape as s
@@ -156,7 +156,7 @@ def implicit_broadcast(node: Node) -> Tensor | None:
 def sum_of_broadcast_scalar(node: Node) -> Tensor | None:
     """sum(broadcast(c)) -> c * n"""
     x, = node.inputs
-    if not (made_by(x, b.BroadcastTo) and x.node.inputs[0].ndim == 0 and m.is_float(x.dtype)):
+    if not (made_by(x, b.BroadcastTo) and x.node.inputs[0].ndim == 0 and is_float(x.dtype)):
         return None
     n = 1
     for axis in node.op.axes:
