@@ -9,6 +9,7 @@ from ..errors import GraphError
 from ..graph import Graph, print_graph, toposort
 from .expand import expand
 from .fuse import fuse
+from .narrow import narrow
 from .plan import plan
 from .pool import pool
 from .schedule import Schedule, make_schedule
@@ -18,6 +19,7 @@ from .target import Target
 
 PASSES: list[tuple[str, Callable[[Graph, Target], Graph]]] = [
     ("simplify", lambda graph, target: simplify(graph)),
+    ("narrow", lambda graph, target: narrow(graph)),
     ("stabilise", lambda graph, target: stabilise(graph)),
     ("expand", expand),
     ("simplify again", lambda graph, target: simplify(graph)),
