@@ -176,8 +176,8 @@ def normalize_batch_in_training(x, gamma, beta, reduction_axes, epsilon=1e-3):
 
     # Returns
         (normalised x, mean, variance), the statistics without the reduced axes. The variance is the
-        (normalised x, mean, variance), the statistics without the reduced axes. The variance is
-        biased, but for images in channels_last it is multiplied by n / (n - 1), n elements each,
+        biased one, but for images in channels_last times n / (n - 1), n being the elements reduced,
+        as TensorFlow's fused kernel has it: moving variances of saved models contain that factor.
     """
     axes = broadcast.normal_axes(list(reduction_axes), ndim(x))
     kept = [i for i in range(x.ndim) if i not in axes]
