@@ -138,7 +138,8 @@ def test_padding():
 
 
 def test_picking():
-    table, rows = RNG.normal(size=(7, 3)).astype("float32"), RNG.randint(0, 7, (4, 2)).astype("int32")
+    table = RNG.normal(size=(7, 3)).astype("float32")
+    rows = RNG.randint(0, 7, (4, 2)).astype("int32")
     close(value(lambda i: K.gather(K.constant(table), i), rows), table[rows])
     close(value(lambda i: K.one_hot(i, 7), rows), np.eye(7)[rows])
     close(K.eval(K.arange(2, 9, 3)), np.arange(2, 9, 3))
@@ -266,8 +267,8 @@ def test_batch_normalization_of_keras(name, axis):
     close(moving_mean - (moving_mean - got[1]) * (1 - momentum), case["after2"], rtol=1e-5)
     var = got[2] * n / (n - (1 + epsilon))
     close(moving_var - (moving_var - var) * (1 - momentum), case["after3"], rtol=1e-5)
-    y = K.batch_normalization(*map(K.constant, (x, moving_mean, moving_var, beta, gamma)), axis=axis,
-                              epsilon=epsilon)
+    y = K.batch_normalization(*map(K.constant, (x, moving_mean, moving_var, beta, gamma)),
+                              axis=axis, epsilon=epsilon)
     close(K.eval(y), case["y"], rtol=1e-4, atol=1e-5)
 
 
@@ -351,7 +352,8 @@ def test_random_tensors():
     assert abs(cut - 1).max() <= 4 and abs(cut.std() - 2 * 0.8796) < 0.05
     assert set(np.unique(bits)) == {0, 1} and abs(bits.mean() - 0.25) < 0.02
     v = K.random_uniform_variable((3,), 0, 1, seed=3)
-    assert np.array_equal(K.get_value(v), K.get_value(K.random_uniform_variable((3,), 0, 1, seed=3)))
+    again = K.random_uniform_variable((3,), 0, 1, seed=3)
+    assert np.array_equal(K.get_value(v), K.get_value(again))
 
 
 # ---------------------------------------------------------------- settings, names, kinds
