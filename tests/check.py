@@ -27,7 +27,7 @@ CANARY, GUARD = 0xA5, 64                           # bytes on either side of an 
 
 @dataclass(frozen=True)
 class Case:
-    """One op on inputs. inputs: shapes (filled with normal numbers) or arrays (kept as they are)."""
+    """One op on inputs, each a shape (filled with normal numbers) or an array (kept as it is)."""
 
     op: Op
     inputs: tuple
@@ -67,7 +67,7 @@ def check_op(case: Case) -> None:
         check_cuda(case, dtype)
 
 
-# ------------------------------------------------------------------------------------------- types
+# ------------------------------------------------------------------------------ types
 
 def check_types(case: Case) -> None:
     for dtype in ("float64", "float32"):
@@ -87,7 +87,7 @@ def outputs_of(types: Any) -> tuple[TensorType, ...]:
     return (types,) if isinstance(types, TensorType) else tuple(types)
 
 
-# ------------------------------------------------------------------------------------------- layout
+# ------------------------------------------------------------------------------ layout
 
 def scattered(x: np.ndarray) -> np.ndarray:
     """The same values, in memory with gaps and in another order of axes."""
@@ -105,7 +105,7 @@ def check_layout(case: Case) -> None:
         np.testing.assert_allclose(b, a, rtol=1e-11, atol=1e-11)
 
 
-# ------------------------------------------------------------------------------------------- gradient
+# ------------------------------------------------------------------------------ gradient
 
 def check_gradient(case: Case, step: float = 1e-6, tolerance: float = 1e-5) -> None:
     arrays = case.arrays("float64")
@@ -127,7 +127,7 @@ def check_gradient(case: Case, step: float = 1e-6, tolerance: float = 1e-5) -> N
         return sum(float(np.sum(w * y)) for w, y in zip(weights, evaluate(tuple(smooth), at)))
 
     for i, (x, gradient) in enumerate(moved.items()):
-        assert gradient.shape == x.shape, f"{case.op}: gradient of input {i} has shape {gradient.shape}"
+        assert gradient.shape == x.shape, f"{case.op}: gradient {i} has shape {gradient.shape}"
         direction = rng.standard_normal(x.shape)
         got = float(np.sum(gradient * direction))
         ahead, behind = (loss({**given, x: given[x] + s * step * direction}) for s in (1, -1))
@@ -137,7 +137,7 @@ def check_gradient(case: Case, step: float = 1e-6, tolerance: float = 1e-5) -> N
             f"{case.op}: gradient of input {i} along a direction is {got}, expected {expected}")
 
 
-# ------------------------------------------------------------------------------------------- host
+# ------------------------------------------------------------------------------ host
 
 def spoiled(type: TensorType) -> tuple[np.ndarray, np.ndarray]:
     """(array full of NaN or 0xFF, the bytes around and under it)."""
@@ -180,11 +180,11 @@ def compare(got: np.ndarray, want: np.ndarray, dtype: str, case: Case, what: str
     wide = want.astype("float64")
     finite = wide[np.isfinite(wide)]
     scale = float(np.abs(finite).max(initial=0))
-    np.testing.assert_allclose(got.astype("float64"), wide, rtol=limit, atol=limit * max(scale, 1e-30),
-                               err_msg=f"{case.op}: {what}")
+    np.testing.assert_allclose(got.astype("float64"), wide, rtol=limit,
+                               atol=limit * max(scale, 1e-30), err_msg=f"{case.op}: {what}")
 
 
-# ------------------------------------------------------------------------------------------- cuda
+# ------------------------------------------------------------------------------ cuda
 
 def check_cuda(case: Case, dtype: str = "float32") -> None:
     """Runs the launch plan on the emulator under two schedules, outputs spoiled and guarded."""
@@ -199,6 +199,25 @@ def check_cuda(case: Case, dtype: str = "float32") -> None:
         results = run_plan(case.op.cuda.file, plan, ins, outs, schedule)
         for got, want in zip(results, as_tuple(exact)):
             compare(got, np.asarray(want, got.dtype), dtype, case, f"{dtype} on CUDA, {schedule}")
+
+
+def prove(op: Op, *ins: np.ndarray, entries: Sequence[str]) -> list[np.ndarray]:
+    """The outputs of op's launch plan, which must launch exactly `entries`.
+
+    Runs under every order of threads and once with bounds and races watched: always the same bits.
+    """
+    types = tuple(map(type_of, ins))
+    outs = outputs_of(op.infer(*types))
+    plan = op.cuda.plan(op, types, outs)
+    launched = {step.entry for step in plan.steps if isinstance(step, Launch)}
+    assert launched == set(entries), f"{op} launches {launched}, expected {set(entries)}"
+    runs = [run_plan(op.cuda.file, plan, ins, outs, schedule, check)
+            for schedule, check in (("forward", ""), ("reverse", ""), ("random", ""),
+                                    ("random", "races"))]
+    for other in runs[1:]:
+        for a, b in zip(runs[0], other):
+            assert a.tobytes() == b.tobytes(), f"{op} depends on the order of threads"
+    return runs[0]
 
 
 def run_plan(file: str, plan: LaunchPlan, ins: Sequence[np.ndarray], outs: Sequence[TensorType],

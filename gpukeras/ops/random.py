@@ -327,6 +327,12 @@ def random_mask(shape: Sizes, rate: float, seed: int | None = None, step: Any = 
     return RandomMask(_shape(shape), float(rate), seed)(*_inputs(shape, like, step))
 
 
+def random_binomial(shape: Sizes, p: float = 0.0, dtype: str = "float32", seed: int | None = None,
+                    step: Any = None, like: Tensor | None = None) -> Tensor:
+    """1 with probability p, else 0."""
+    return cast(random_mask(shape, 1.0 - p, seed, step, like), dtype)
+
+
 def dropout(x: Tensor, rate: float, seed: int | None = None, noise_shape: Sizes | None = None,
             step: Any = None) -> Tensor:
     """x with elements set to 0 with probability `rate`, the others divided by 1 - rate.

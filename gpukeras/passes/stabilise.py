@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from ..graph import Graph, Node, Tensor
 from ..ops import math as m
+from ..ops.nn import Softmax, log_softmax
 from .rules import Rules, made_by, scalar
 
 RULES = Rules()
@@ -19,6 +20,13 @@ def log_of_sigmoid(node: Node) -> Tensor | None:
     """log(sigmoid(x)) -> -softplus(-x)        stays finite below -90"""
     x, = node.inputs
     return -m.softplus(-x.node.inputs[0]) if made_by(x, m.Sigmoid) else None
+
+
+@rule(m.Log)
+def log_of_softmax(node: Node) -> Tensor | None:
+    """log(softmax(x)) -> log_softmax(x)       stays finite where a probability underflows"""
+    x, = node.inputs
+    return log_softmax(x.node.inputs[0]) if made_by(x, Softmax) else None
 
 
 @rule(m.Log)

@@ -40,6 +40,7 @@ CASES = [
     Case(m.Cast("int32"), (X * 10,), grad=False),
     Case(m.Cast("bool"), (WHOLE,), grad=False),
     Case(m.StopGradient(), (X,), grad=False),
+    Case(m.Copy(), (X,)),
     Case(m.Where(), (TRUTH, A, B)),
     Case(m.Where(), (TRUTH[0], (4, 1), (33,))),
     Case(Mark("layer", 0), (X,)),
