@@ -6,6 +6,7 @@ import math
 
 from . import backend as K
 from .configured import Configured
+from .graph import layer_scope
 from .utils.generic_utils import deserialize_keras_object, serialize_keras_object
 from .weighting import Reduction, compute_weighted_loss
 
@@ -29,7 +30,7 @@ class Loss(Configured):
             y_true, y_pred: tensors (batch, ...).
             sample_weight: None, or weights (batch,) or what broadcasts to the values of `call`.
         """
-        with K.name_scope(self.name or type(self).__name__):
+        with layer_scope(self.name or type(self).__name__):
             losses = self.call(y_true, y_pred)
             return compute_weighted_loss(losses, sample_weight, reduction=self.reduction)
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from . import backend as K
 from .configured import Configured
-from .graph import mark
+from .graph import layer_scope, mark
+from .ops.math import sqrt
 from .utils.generic_utils import deserialize_keras_object, serialize_keras_object
 
 
@@ -76,7 +77,7 @@ class Optimizer(Configured):
         clipnorm, clipvalue = getattr(self, "clipnorm", 0) or 0, getattr(self, "clipvalue", 0) or 0
         if clipnorm > 0:
             squares = [K.sum(K.square(g)) for g in grads]
-            norm = K.sqrt(sum(squares[1:], squares[0])) if squares else None
+            norm = sqrt(sum(squares[1:], squares[0])) if squares else None
             grads = [clip_norm(g, clipnorm, norm) for g in grads]
         if clipvalue > 0:
             grads = [K.clip(g, -clipvalue, clipvalue) for g in grads]
@@ -84,9 +85,9 @@ class Optimizer(Configured):
 
     def get_updates(self, loss, params):
         """One step: (variable, new value) for the parameters and the optimizer's own state."""
-        params = list(params)
+        params, own = list(params), type(self).__name__
         grads = self.get_gradients(loss, params)
-        with K.name_scope("training"), K.name_scope(type(self).__name__):
+        with layer_scope(own), K.name_scope("training"), K.name_scope(own):
             state = self._state(params)
             self.updates = [K.update_add(self.iterations, 1)]
             lr = self.learning_rate
@@ -217,7 +218,7 @@ class RMSprop(_Decaying):
 
     def rule(self, p, g, a, lr, t):
         a = self.rho * a + (1.0 - self.rho) * K.square(g)
-        return p - lr * g / (K.sqrt(a) + self.epsilon), a
+        return p - lr * g / (sqrt(a) + self.epsilon), a
 
 
 class Adagrad(_Decaying):
@@ -231,7 +232,7 @@ class Adagrad(_Decaying):
 
     def rule(self, p, g, a, lr, t):
         a = a + K.square(g)
-        return p - lr * g / (K.sqrt(a) + self.epsilon), a
+        return p - lr * g / (sqrt(a) + self.epsilon), a
 
 
 class Adadelta(_Decaying):
@@ -253,7 +254,7 @@ class Adadelta(_Decaying):
 
     def rule(self, p, g, a, delta_a, lr, t):
         a = self.rho * a + (1.0 - self.rho) * K.square(g)
-        d = g * K.sqrt(delta_a + self.epsilon) / K.sqrt(a + self.epsilon)
+        d = g * sqrt(delta_a + self.epsilon) / sqrt(a + self.epsilon)
         return p - lr * d, a, self.rho * delta_a + (1.0 - self.rho) * K.square(d)
 
 
@@ -278,13 +279,13 @@ class Adam(_Decaying):
             self.slots = ("m", "v", "vhat")
 
     def rule(self, p, g, m, v, vhat=None, lr=None, t=None):
-        lr_t = lr * (K.sqrt(1.0 - K.pow(self.beta_2, t)) / (1.0 - K.pow(self.beta_1, t)))
+        lr_t = lr * (sqrt(1.0 - K.pow(self.beta_2, t)) / (1.0 - K.pow(self.beta_1, t)))
         m = self.beta_1 * m + (1.0 - self.beta_1) * g
         v = self.beta_2 * v + (1.0 - self.beta_2) * K.square(g)
         if vhat is None:
-            return p - lr_t * m / (K.sqrt(v) + self.epsilon), m, v
+            return p - lr_t * m / (sqrt(v) + self.epsilon), m, v
         vhat = K.maximum(vhat, v)
-        return p - lr_t * m / (K.sqrt(vhat) + self.epsilon), m, v, vhat
+        return p - lr_t * m / (sqrt(vhat) + self.epsilon), m, v, vhat
 
     def _unused_state(self, params):
         # files hold a vhat per weight in any case; without amsgrad one of shape (1,)
@@ -345,7 +346,7 @@ class Nadam(Optimizer):
         m_prime = m / (1.0 - product * mu_next)
         v_prime = v / (1.0 - K.pow(self.beta_2, t))
         step = (1.0 - mu) * g_prime + mu_next * m_prime
-        return p - lr * step / (K.sqrt(v_prime) + self.epsilon), m, v
+        return p - lr * step / (sqrt(v_prime) + self.epsilon), m, v
 
 
 sgd = SGD

@@ -86,13 +86,10 @@ def compute_weighted_loss(losses, sample_weight=None, reduction=Reduction.SUM_OV
         reduction: a name from `Reduction`.
     """
     Reduction.validate(reduction)
-    with K.name_scope(name or "weighted_loss"):
-        losses, _ = weigh(losses, sample_weight)
-        if reduction == Reduction.SUM:
-            return K.sum(losses)
-        if reduction == Reduction.SUM_OVER_BATCH_SIZE:
-            return K.mean(losses)
-        return losses
+    losses, _ = weigh(losses, sample_weight)
+    if reduction == Reduction.SUM:
+        return K.sum(losses)
+    return K.mean(losses) if reduction == Reduction.SUM_OVER_BATCH_SIZE else losses
 
 
 def _tensor(x):

@@ -8,7 +8,7 @@ import numpy as np
 from .. import backend as K
 from .. import initializers
 from ..configured import Configured
-from ..graph import rebuild
+from ..graph import layer_scope, rebuild
 from ..utils.generic_utils import to_snake_case
 from ..weighting import Reduction, squeeze_or_expand_dimensions, weigh
 
@@ -40,12 +40,13 @@ class Metric(Configured):
     def __call__(self, *args, **kwargs):
         """Take a batch into account (see `update_state`); returns `result()` after it."""
         seen = len(self.updates)
-        returned = self.update_state(*args, **kwargs)
+        with layer_scope(self.name):
+            returned, value = self.update_state(*args, **kwargs), self.result()
         new = self.updates[seen:]
         new += [u for u in _pairs(returned) if not any(u[0] is v and u[1] is x for v, x in new)]
         del self.updates[seen:]
         self._record(new)
-        result, = rebuild([K.identity(self.result())], dict(self.updates))
+        result, = rebuild([K.identity(value)], dict(self.updates))
         result._metric_obj = self
         return result
 
