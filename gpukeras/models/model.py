@@ -1,6 +1,440 @@
 """Model: a network that can be trained."""
+import warnings
+
+import numpy as np
+
+from .. import backend as K
+from .. import optimizers
+from ..utils.generic_utils import nearest_names, unpack_singleton
+from . import data, loop
+from .compiled import Compiled
 from .network import Network
+from .steps import PredictStep, TestStep, TrainStep
+
+_NOT_COMPILED = ("You must compile a model before training/testing. "
+                 "Use `model.compile(optimizer, loss)`.")
 
 
 class Model(Network):
     """Layers between `inputs` and `outputs` that are trained together; arguments as for Network."""
+
+    _compiled = None                # losses and metrics as tensors; made when the inputs are known
+    _compile_arguments = None
+    _optimizer_state = None
+    _steps = None
+    callback_model = None
+    stop_training = False
+    history = None
+    loss = loss_weights = sample_weight_mode = None
+    _compile_metrics = _compile_weighted_metrics = None
+
+    # ---------------------------------------------------------------- compile
+
+    def compile(self, optimizer, loss=None, metrics=None, loss_weights=None,
+                sample_weight_mode=None, weighted_metrics=None, target_tensors=None, **kwargs):
+        """Say how the model is to be trained.
+
+        # Arguments
+            optimizer: name, config or Optimizer.
+            loss: name, function or Loss; for several outputs also a list, or a dict by output name
+                (outputs without a loss do not train).
+            metrics: list of names, functions or Metrics; for several outputs also a list of lists
+                or a dict by output name. "accuracy" and "crossentropy" follow the loss.
+            loss_weights: factors of the losses, list or dict by output name.
+            sample_weight_mode: None, or "temporal" for weights (samples, steps); or list or dict.
+            weighted_metrics: like `metrics`, for metrics that see sample and class weights.
+            target_tensors: placeholders to use for the targets.
+
+        # Raises
+            ValueError: for unknown names, or lists that do not fit the outputs.
+            TypeError: for keyword arguments that do not exist.
+        """
+        if kwargs:
+            known = ("optimizer", "loss", "metrics", "loss_weights", "sample_weight_mode",
+                     "weighted_metrics", "target_tensors")
+            near = nearest_names(next(iter(kwargs)), known)
+            raise TypeError(f"Unrecognized keyword arguments: {kwargs}"
+                            + (f". Did you mean {near[0]!r}?" if near else ""))
+        self.optimizer = optimizers.get(optimizer)
+        self.loss = loss or {}
+        self.loss_weights = loss_weights
+        self.sample_weight_mode = sample_weight_mode
+        self._compile_metrics = metrics or []
+        self._compile_weighted_metrics = weighted_metrics
+        self._compile_arguments = (loss, metrics, loss_weights, sample_weight_mode,
+                                   weighted_metrics, target_tensors)
+        self._compiled, self._optimizer_state, self._steps = None, None, {}
+        self._is_compiled = True
+        if self.inputs:
+            self._finish_compile()
+
+    def _finish_compile(self):
+        self._compiled = Compiled(self, *self._compile_arguments)
+        self._collected_trainable_weights = list(self.trainable_weights)
+
+    def _require_compiled(self, x=None):
+        """Raise unless compiled; inputs follow from the data `x` if no layer told their shape."""
+        if self.optimizer is None:
+            raise RuntimeError(_NOT_COMPILED)
+        self._require_inputs(x)
+        if self._compiled is None:
+            self._finish_compile()
+
+    def _require_inputs(self, x):
+        if self.inputs:
+            return
+        if x is None:
+            raise ValueError(f"Model {self.name} has no inputs yet, and no data to tell their "
+                             "shapes. "
+                             "Try: input_shape=... for the first layer")
+        names = list(x) if isinstance(x, dict) else [f"input_{i + 1}" for i in range(
+            len(x) if isinstance(x, (list, tuple)) else 1)]
+        arrays = data.as_list(x, names, "input")
+        if hasattr(self, "add"):                   # a Sequential
+            self.build((None, *arrays[0].shape[1:]))
+        else:
+            self._call_on_placeholders(arrays, names)
+
+    def _call_on_placeholders(self, arrays, names):
+        """Inputs and outputs of a subclass with `call`."""
+        self.input_names = self._feed_input_names = names
+        self.inputs = self._feed_inputs = [
+            K.placeholder(shape=(None, *a.shape[1:]), name=name)
+            for a, name in zip(arrays, names, strict=True)]
+        self._feed_input_shapes = [K.int_shape(t) for t in self.inputs]
+        outputs = self(unpack_singleton(self.inputs))
+        self.outputs = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        self.output_names = [f"output_{i + 1}" for i in range(len(self.outputs))]
+        self._output_masks = [None] * len(self.outputs)
+        self.built = True
+
+    @property
+    def metrics(self):
+        """Metrics given to `compile`, then those that layers added."""
+        own = self._compiled.own_metrics if self._compiled else []
+        return own + self._layer_metrics()
+
+    def _layer_metrics(self):
+        return list(Network.metrics.fget(self))
+
+    @property
+    def metrics_names(self):
+        """Names of what `evaluate`, `train_on_batch` and `test_on_batch` return, in order."""
+        if self._compiled is None:
+            self._require_compiled()
+        return self._compiled.names + [m.name for m in self._layer_metrics()]
+
+    @property
+    def total_loss(self):
+        """The scalar tensor that training lowers (without sample weights)."""
+        self._require_compiled()
+        loss, _, _ = self._compiled.terms([False] * len(self._compiled.outputs))
+        return loss
+
+    @property
+    def targets(self):
+        """Placeholders of the targets, None for outputs without a loss."""
+        self._require_compiled()
+        return [out.target if out.loss is not None else None for out in self._compiled.all_outputs]
+
+    @property
+    def sample_weights(self):
+        self._require_compiled()
+        return [out.sample_weight for out in self._compiled.all_outputs]
+
+    def reset_metrics(self):
+        """Set the state of all metrics to zero."""
+        compiled = self._compiled
+        for metric in self.metrics + (compiled.loss_metrics if compiled else []):
+            metric.reset_states()
+
+    # ---------------------------------------------------------------- compiled steps
+
+    def _step(self, kind, weighted=()):
+        """The step of a kind ("train", "test", "predict"), compiled at its first use."""
+        if self._steps is None:
+            self._steps = {}
+        step = self._steps.get((kind, weighted))
+        if step is None:
+            make = {"train": TrainStep, "test": TestStep, "predict": PredictStep}[kind]
+            step = make(self) if kind == "predict" else make(self, weighted)
+            self._steps[kind, weighted] = step
+        return step
+
+    def _unweighted(self):
+        return (False,) * len(self._compiled.outputs)
+
+    def _make_train_function(self):
+        self._require_compiled()
+        self.train_function = self._step("train", self._unweighted()).function
+
+    def _make_test_function(self):
+        self._require_compiled()
+        self.test_function = self._step("test", self._unweighted()).function
+
+    def _make_predict_function(self):
+        self.predict_function = self._step("predict").function
+
+    def _check_trainable_weights_consistency(self):
+        if len(self.trainable_weights) != len(self._collected_trainable_weights):
+            warnings.warn("Discrepancy between trainable weights and collected trainable "
+                          "weights, did you "
+                          "set `model.trainable` without calling `model.compile` after "
+                          "?", UserWarning,
+                          stacklevel=3)
+
+    def _get_callback_model(self):
+        return self.callback_model or self
+
+    # ---------------------------------------------------------------- data
+
+    def _inputs(self, x):
+        """Checked arrays for the inputs."""
+        names = self._feed_input_names
+        arrays = data.as_list(x, names, "input")
+        for array, name in zip(arrays, names, strict=True):
+            if array is None:
+                data.fail(f"No data provided for input {name!r} of model {self.name}: got "
+                          "None", name)
+        data.check_shapes(arrays, names, self._feed_input_shapes, "input", bool(self.stateful))
+        return arrays
+
+    def _standardize_user_data(self, x, y=None, sample_weight=None, class_weight=None,
+                               check_array_lengths=True, batch_size=None):
+        """Checked (inputs, targets, weights); weights: one per trained output, None for ones."""
+        outputs = self._compiled.outputs
+        names = [out.name for out in outputs]
+        xs = self._inputs(x)
+        ys = data.as_list(y, names, "target")
+        for target, name in zip(ys, names, strict=True):
+            if target is None:
+                data.fail(f"No targets provided for output {name!r} of model {self.name}, which "
+                          "has the loss "
+                          "that `compile` was given", name, "fit(x, y)")
+        data.check_shapes(ys, names, [out.target_shape() for out in outputs], "target", False)
+        data.check_targets(ys, outputs)
+        given = data.per_output(sample_weight, names, "sample_weight")
+        by_class = data.per_output(class_weight, names, "class_weight")
+        weights = [data.sample_weights(target, w, c, out.mode, out.name) for target, w, c, out
+                   in zip(ys, given, by_class, outputs, strict=True)]
+        if check_array_lengths:
+            data.check_counts(xs, ys, weights)
+        self._check_stateful(xs, batch_size)
+        return xs, ys, weights
+
+    def _check_stateful(self, xs, batch_size):
+        if self.stateful and batch_size and xs and xs[0].shape[0] % batch_size:
+            data.fail("In a stateful network, you should only pass inputs with a number of "
+                      "samples that can "
+                      f"be divided by the batch size. Found: {xs[0].shape[0]} samples, batch size "
+                      f"{batch_size}.")
+
+    def _batch_size(self, batch_size):
+        fixed = next((shape[0] for shape in self._feed_input_shapes if shape and shape[0]), None)
+        if batch_size is None:
+            return fixed or 32
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
+            raise TypeError(f"`batch_size` should be an integer, got {batch_size!r}. Try: "
+                            "int(batch_size)")
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` should be at least 1, got {batch_size}.")
+        if fixed and fixed != batch_size:
+            raise ValueError(f"The `batch_size` argument value {batch_size} is incompatible with "
+                             "the "
+                             f"specified batch size of your Input Layer: {fixed}")
+        return int(batch_size)
+
+    def _feed(self, kind, xs, ys, weights, batch_size):
+        """The batches of a step for checked data."""
+        weighted = tuple(w is not None for w in weights)
+        arrays = [*xs, *ys, *[w for w in weights if w is not None]]
+        return loop.Feed(self._step(kind, weighted), arrays, batch_size)
+
+    # ---------------------------------------------------------------- fit, evaluate, predict
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose=1, callbacks=None,
+            validation_split=0.0, validation_data=None, shuffle=True, class_weight=None,
+            sample_weight=None, initial_epoch=0, steps_per_epoch=None, validation_steps=None,
+            validation_freq=1, max_queue_size=10, workers=1, use_multiprocessing=False, **kwargs):
+        """Train for several epochs.
+
+        All data are checked before the first step; if something fails later, the weights are those
+        after the last finished step.
+
+        # Arguments
+            x: array (samples, ...); for several inputs a list, or a dict by input name.
+            y: targets, in the same way by outputs.
+            batch_size: samples per update of the weights; 32 if not given.
+            epochs: number of the last epoch; so many epochs if `initial_epoch` is 0.
+            verbose: 0 silent, 1 progress bar, 2 a line per epoch.
+            callbacks: list of callbacks.
+            validation_split: share of the data, taken from the end, that is not trained on but
+                evaluated after each epoch.
+            validation_data: (x, y) or (x, y, sample_weight), evaluated after each epoch.
+            shuffle: new order of the samples each epoch; "batch" moves whole batches.
+            class_weight: dict class -> factor of the loss; for several outputs a list or dict of
+                them.
+            sample_weight: array (samples,), or (samples, steps) in mode "temporal".
+            initial_epoch: epoch to start at.
+            validation_freq: validate after every so many epochs, or after those listed (from 1).
+
+        # Returns
+            History: `history` is a dict of lists, one value per epoch.
+
+        # Raises
+            RuntimeError: if the model is not compiled.
+            ValueError: for data that do not fit.
+        """
+        epochs = _legacy_epochs(kwargs, epochs)
+        _refuse_generators(x, steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
+        self._require_compiled(x)
+        batch_size = self._batch_size(batch_size)
+        _check_frequency(validation_freq)
+        xs, ys, weights = self._standardize_user_data(x, y, sample_weight, class_weight,
+                                                      batch_size=batch_size)
+        (xs, ys, weights), held = self._validation(xs, ys, weights, validation_split,
+                                                   validation_data, batch_size)
+        if not len(xs[0] if xs else ys[0]):
+            data.fail("There are no samples to train on: got arrays of length 0")
+        self._check_trainable_weights_consistency()
+        feed = self._feed("train", xs, ys, weights, batch_size)
+        validation = self._feed("test", *held, batch_size) if held else None
+        arrays = [*held[0], *held[1], *[np.ones(len(held[0][0]), "float32") if w is None else w
+                                        for w in held[2]]] if held else None
+        return loop.fit(self, feed, validation, batch_size=batch_size, epochs=epochs,
+                        verbose=int(verbose), callbacks=callbacks, shuffle=shuffle,
+                        initial_epoch=initial_epoch, validation_freq=validation_freq,
+                        validation_arrays=arrays)
+
+    def _validation(self, xs, ys, weights, share, given, batch_size):
+        """((xs, ys, weights) to train on, the same to validate on or None)."""
+        if given is not None:
+            if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+                got = f"it contains {len(given)} items" if isinstance(given, (tuple, list)) else (
+                    f"it is of type {type(given).__name__}")
+                data.fail("When passing validation_data, it must contain 2 (x_val, y_val) or 3 "
+                          "(x_val, y_val, "
+                          "val_sample_weights) items, however "
+                          f"{got}", fix="validation_data=(x_val, y_val)")
+            held = self._standardize_user_data(*given, batch_size=batch_size)
+            return (xs, ys, weights), held
+        if not share:
+            return (xs, ys, weights), None
+        count = len(xs[0])
+        at = int(count * (1.0 - share))
+        if not 0.0 < share < 1.0 or at in (0, count):
+            data.fail(f"`validation_split` {share} of {count} samples leaves {at} samples to "
+                      "train on and "
+                      f"{count - at} to validate on, expected a number between 0 and 1 that "
+                      "leaves some "
+                      "of both")
+        (x1, x2), (y1, y2), (w1, w2) = (data.split(part, at) for part in (xs, ys, weights))
+        return (x1, y1, w1), (x2, y2, w2)
+
+    def evaluate(self, x=None, y=None, batch_size=None, verbose=1, sample_weight=None, steps=None,
+                 callbacks=None, max_queue_size=10, workers=1, use_multiprocessing=False):
+        """Loss and metrics on data, without training; arguments as for `fit`.
+
+        # Returns
+            The loss, or a list in the order of `metrics_names` if there is more than the loss.
+        """
+        _refuse_generators(x, steps=steps)
+        self._require_compiled(x)
+        batch_size = self._batch_size(batch_size)
+        xs, ys, weights = self._standardize_user_data(x, y, sample_weight, batch_size=batch_size)
+        if not len(xs[0] if xs else ys[0]):
+            data.fail("There are no samples to evaluate: got arrays of length 0")
+        found = loop.evaluate(self, self._feed("test", xs, ys, weights, batch_size),
+                              callbacks=callbacks, batch_size=batch_size, verbose=verbose)
+        return unpack_singleton([found[name] for name in self.metrics_names])
+
+    def predict(self, x, batch_size=None, verbose=0, steps=None, callbacks=None, max_queue_size=10,
+                workers=1, use_multiprocessing=False):
+        """Outputs for data: an array, or a list of them for several outputs.
+
+        # Arguments
+            x, batch_size: as for `fit`.
+            verbose: 0 silent, 1 progress bar.
+        """
+        _refuse_generators(x, steps=steps)
+        self._require_inputs(x)
+        batch_size = self._batch_size(batch_size)
+        xs = self._inputs(x)
+        data.check_counts(xs, [])
+        self._check_stateful(xs, batch_size)
+        feed = loop.Feed(self._step("predict"), xs, batch_size)
+        if not feed.count:
+            return unpack_singleton([np.empty((0, *[d or 0 for d in K.int_shape(t)[1:]]), t.dtype)
+                                     for t in self.outputs])
+        return unpack_singleton(loop.predict(self, feed, callbacks=callbacks, batch_size=batch_size,
+                                             verbose=verbose))
+
+    # ---------------------------------------------------------------- single batches
+
+    def train_on_batch(self, x, y, sample_weight=None, class_weight=None, reset_metrics=True):
+        """One update of the weights on a batch; arguments as for `fit`.
+
+        # Arguments
+            reset_metrics: forget the metrics afterwards; else they go on over the next batches.
+
+        # Returns
+            The loss, or a list in the order of `metrics_names` if there is more than the loss.
+        """
+        return self._on_batch("train", x, y, sample_weight, class_weight, reset_metrics)
+
+    def test_on_batch(self, x, y, sample_weight=None, reset_metrics=True):
+        """Loss and metrics of a batch, as `train_on_batch` without the update."""
+        return self._on_batch("test", x, y, sample_weight, None, reset_metrics)
+
+    def _on_batch(self, kind, x, y, sample_weight, class_weight, reset_metrics):
+        self._require_compiled(x)
+        xs, ys, weights = self._standardize_user_data(x, y, sample_weight, class_weight)
+        if kind == "train":
+            self._check_trainable_weights_consistency()
+        step = self._step(kind, tuple(w is not None for w in weights))
+        step.function.run([*xs, *ys, *[w for w in weights if w is not None]])
+        values = list(step.values())
+        if reset_metrics:
+            step.reset()
+        return unpack_singleton(values)
+
+    def predict_on_batch(self, x):
+        """Outputs for one batch: an array, or a list of them for several outputs."""
+        self._require_inputs(x)
+        xs = self._inputs(x)
+        data.check_counts(xs, [])
+        return unpack_singleton(self._step("predict").function(xs))
+
+
+def _legacy_epochs(kwargs, epochs):
+    """Number of epochs, also under its name of Keras 1; any other keyword is an error."""
+    if "nb_epoch" in kwargs:
+        warnings.warn("The `nb_epoch` argument in `fit` has been renamed `epochs`.", stacklevel=3)
+        epochs = kwargs.pop("nb_epoch")
+    if kwargs:
+        known = ("batch_size", "epochs", "verbose", "callbacks", "validation_split",
+                 "validation_data", "shuffle", "class_weight", "sample_weight", "initial_epoch",
+                 "validation_freq")
+        near = nearest_names(next(iter(kwargs)), known)
+        raise TypeError(f"Unrecognized keyword arguments: {kwargs}"
+                        + (f". Did you mean {near[0]!r}?" if near else ""))
+    return epochs
+
+
+def _refuse_generators(x, **steps):
+    """Arrays only, for the time being."""
+    for name, value in steps.items():
+        if value is not None:
+            raise ValueError(f"`{name}` is for data without a length; with arrays, give "
+                             "batch_size instead.")
+    if hasattr(x, "__next__"):
+        raise ValueError("Got a generator as x, expected arrays.")
+
+
+def _check_frequency(frequency):
+    if isinstance(frequency, (int, np.integer)):
+        if frequency < 1:
+            raise ValueError(f"`validation_freq` can not be less than 1, got {frequency}.")
+    elif not isinstance(frequency, (list, tuple, set)):
+        raise ValueError("`validation_freq` must be an Integer or a list of epochs, got "
+                         f"{type(frequency).__name__}.")

@@ -1,0 +1,127 @@
+"""The compiled steps of a model: train, test, predict. Values stay on the device until read."""
+import numpy as np
+
+from .. import backend as K
+from ..graph import rebuild
+
+
+def _function(inputs, outputs, updates, name, phase):
+    fixed = K.learning_phase()                     # a number if the user has fixed the phase
+    phase = phase if K.is_tensor(fixed) else fixed
+    return K.function(inputs, outputs, updates=updates, name=name, learning_phase=bool(phase))
+
+
+class Step:
+    """A function of the arrays of a batch: inputs, then targets, then weights of weighted outputs.
+
+    `function` is the compiled function, `feeds` its placeholders.
+    """
+
+    def __init__(self, feeds, outputs, updates, name, phase):
+        self.feeds = feeds
+        self.function = _function(feeds, outputs, updates, name, phase)
+
+    def bind(self, shapes):
+        """The executable for arrays of these shapes."""
+        return self.function.specialise(shapes)
+
+
+class PredictStep(Step):
+    """Outputs of the model for a batch, in the test phase."""
+
+    def __init__(self, model):
+        super().__init__(model._feed_inputs, model.outputs, model.state_updates, "predict", 0)
+
+
+class _LossStep(Step):
+    """A step that also keeps the loss and metrics.
+
+    They are one vector on the device: the values of the step in the order of `names` (the loss of
+    the batch; all others so far), and at the end the sum of loss * batch size since `reset`.
+    """
+
+    def __init__(self, model, weighted, name, phase, updates_of):
+        compiled = model._compiled
+        feeds = model._feed_inputs + [out.target for out in compiled.outputs]
+        feeds += [out.sample_weight for out, has in zip(compiled.outputs, weighted, strict=True)
+                  if has]
+        loss, values, updates = compiled.terms(weighted)
+        self.names = model.metrics_names
+        self._state = K.zeros((len(values) + 1,), dtype="float32", name=f"{name}/logs")
+        size = K.cast(K.shape(feeds[0])[0], "float32") if feeds else 1.0
+        values = [K.cast(v, "float32") for v in values]
+        logs = K.stack([*values, self._state[len(values)] + values[0] * size])
+        super().__init__(feeds, [], merged([*updates, *updates_of(loss), (self._state, logs)]),
+                         name, phase)
+        self._metrics = model.metrics + compiled.loss_metrics
+        self._zeros = np.zeros(len(values) + 1, "float32")
+
+    def reset(self):
+        """Forget sums and metrics."""
+        K.set_value(self._state, self._zeros)
+        for metric in self._metrics:
+            metric.reset_states()
+
+    def values(self):
+        """Values of the last step in the order of `names`, as an array."""
+        return K.get_value(self._state)[:-1]
+
+    def batch_logs(self):
+        """dict name -> value of the last step."""
+        return dict(zip(self.names, self.values().tolist(), strict=True))
+
+    def averages(self, seen):
+        """dict name -> average since `reset`; seen: number of samples since then."""
+        logs = K.get_value(self._state).tolist()
+        found = dict(zip(self.names, logs, strict=False))
+        found["loss"] = logs[-1] / max(seen, 1)
+        return found
+
+
+class TrainStep(_LossStep):
+    """One update of the weights."""
+
+    def __init__(self, model, weighted):
+        self._model = model
+        super().__init__(model, weighted, "train", 1, self._updates)
+
+    def _updates(self, loss):
+        model = self._model
+        with K.name_scope("training"):
+            return optimizer_updates(model, loss) + list(model.updates)
+
+
+class TestStep(_LossStep):
+    """Loss and metrics without training."""
+
+    def __init__(self, model, weighted):
+        super().__init__(model, weighted, "test", 0, lambda loss: list(model.state_updates))
+
+
+def optimizer_updates(model, loss):
+    """Updates of the optimizer; a second train step goes on with the state of the first."""
+    optimizer, params = model.optimizer, model._collected_trainable_weights
+    if not params:
+        return []
+    if model._optimizer_state is None:
+        updates = optimizer.get_updates(loss=loss, params=params)
+        model._optimizer_state = list(optimizer.weights)
+        return list(updates)
+    old = model._optimizer_state
+    updates = optimizer.get_updates(loss=loss, params=params)
+    same = {new: kept for new, kept in zip(optimizer.weights, old, strict=True) if new is not kept}
+    optimizer.weights = old
+    values = rebuild([value for _, value in updates], dict(same))
+    return [(same.get(v, v), value) for (v, _), value in zip(updates, values, strict=True)]
+
+
+def merged(updates):
+    """One update per variable: a second one starts from the value that the first gives."""
+    found = {}
+    for variable, value in updates:
+        if variable in found:
+            if found[variable] is value:
+                continue
+            value, = rebuild([value], {variable: found[variable]})
+        found[variable] = value
+    return list(found.items())
