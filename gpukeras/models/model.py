@@ -176,7 +176,8 @@ class Model(Network):
         self.predict_function = self._step("predict").function
 
     def _check_trainable_weights_consistency(self):
-        if len(self.trainable_weights) != len(self._collected_trainable_weights):
+        collected = getattr(self, "_collected_trainable_weights", None)
+        if collected is not None and len(self.trainable_weights) != len(collected):
             warnings.warn("Discrepancy between trainable weights and collected trainable "
                           "weights, did you "
                           "set `model.trainable` without calling `model.compile` after "
