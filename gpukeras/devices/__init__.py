@@ -37,7 +37,7 @@ def make(choice: Choice) -> Device:
 def use(device: Device | None) -> Device | None:
     """Makes `device` the current one (None: choose anew at the next use); returns the old one.
 
-    Values of variables do not move along.
+    Values of variables move when they are next used.
     """
     global _current
     old, _current = _current, device

@@ -1,6 +1,7 @@
 """Device: where values live and schedules run."""
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from typing import Any, Sequence
 
@@ -12,6 +13,9 @@ from ..ops.composite import evaluate
 from ..passes.pool import Pool
 from ..passes.schedule import Schedule
 from ..passes.target import Target
+
+
+_serial = itertools.count()
 
 
 class Executable(ABC):
@@ -28,14 +32,13 @@ class Executable(ABC):
 
 class Device(ABC):
     """Holds the values of variables and loads schedules. `generation` grows when a variable moves
-    in memory,
-    which is when loaded schedules must be loaded again."""
+    in memory, which is when loaded schedules must be loaded again; no two devices share one."""
 
     name: str
     target: Target
 
     def __init__(self) -> None:
-        self.generation = 0
+        self.generation = next(_serial) << 32
 
     # ---- what a device defines
 
@@ -62,14 +65,17 @@ class Device(ABC):
     # ---- variables
 
     def storage(self, variable: Variable) -> Any:
-        """The memory of a variable; made and filled at the first use."""
-        if variable.storage is None:
+        """The memory of a variable; made and filled at the first use. A value that another device
+        holds moves here."""
+        if variable.storage is None or variable.device is not self:
             if isinstance(variable, Pool):
                 self._gather(variable)
             else:
-                value = initial_array(variable, self)
+                value = (initial_array(variable, self) if variable.storage is None
+                         else variable.device.download(variable.storage))
                 variable.storage = self.empty(variable.dtype, variable.shape)
                 self.upload(variable.storage, value)
+            variable.device = self
         return variable.storage
 
     def _gather(self, pool: Pool) -> None:

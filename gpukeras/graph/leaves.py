@@ -104,7 +104,8 @@ class Variable(Tensor):
         self.initial = initial
         self.trainable = trainable
         self.constraint = constraint
-        self.storage: Any = None                   # owned by the device that holds the value
+        self.storage: Any = None                   # the value, in the memory of `device`
+        self.device: Any = None
         self.counts_calls = False                  # True: every function that reads it adds 1 to it
 
     def __repr__(self) -> str:
