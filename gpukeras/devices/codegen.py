@@ -103,6 +103,13 @@ def expression(op: Op, dtype: str) -> str:
     return op.cuda.code.format(**numbers)
 
 
+def _number_type(dtypes: list[str]) -> str:
+    """The dtype of an op's parameters, given that of its result and its arguments: a float's if
+    any is one, else one that is no truth value."""
+    floats = [d for d in dtypes if C_TYPES[d][1] in ("float", "double")]
+    return (floats or [d for d in dtypes if d != "bool"] or dtypes)[0]
+
+
 def slot_types(program: Program, ins: tuple[TensorType, ...]) -> list[str]:
     """The dtype of every slot."""
     slots = list(ins) + [TensorType(d, ()) for d, _ in program.constants]
@@ -123,7 +130,7 @@ def body(program: Program, ins: tuple[TensorType, ...]) -> tuple[str, str]:
         lines.append(f"const {C_TYPES[dtype][1]} v{i} = {literal(value, dtype)};")
     first = program.n_inputs + len(program.constants)
     for i, (op, args) in enumerate(program.steps, first):
-        operand = dtypes[args[-1]] if args else dtypes[i]
+        number = _number_type([dtypes[i], *(dtypes[a] for a in args)])
         names = ", ".join(f"{x} = v{a}" for x, a in zip(ascii_lowercase, args))
         kinds = [C_TYPES[dtypes[a]][1] for a in args]
         declared = " ".join(f"const {k} {x} = v{a};"
@@ -131,7 +138,7 @@ def body(program: Program, ins: tuple[TensorType, ...]) -> tuple[str, str]:
         if len(set(kinds)) == 1:
             declared = f"const {kinds[0]} {names};"
         storage, result = C_TYPES[dtypes[i]]
-        code = f"({result})({expression(op, operand)})"
+        code = f"({result})({expression(op, number)})"
         if dtypes[i] in ("int8", "uint8", "int16", "uint16"):       # wraps around as NumPy's does
             code = f"({storage}){code}"
         lines.append(f"{result} v{i}; {{ {declared} v{i} = {code}; }}")

@@ -9,6 +9,7 @@ from gpukeras.devices.codegen import FusedModule, index, launch_shape, literal
 from gpukeras.graph import TensorType
 from gpukeras.ops import broadcast, math
 from gpukeras.ops.fused import Fused, FusedStep
+from gpukeras.ops.random import Dropout
 from gpukeras.ops.record import Expr
 
 
@@ -68,6 +69,14 @@ def test_every_elementwise_op_gives_numpys_values(cls):
 def _names(code):
     import re
     return set(re.findall(r"\b[abcd]\b", code))
+
+
+def test_parameters_are_numbers_of_the_floats_type():
+    x, mask = np.arange(8, dtype="f4"), np.arange(8) % 3 > 0
+    op = Dropout(1.25)
+    got, = run(op, x, mask)
+    np.testing.assert_array_equal(got, op.numpy(x, mask))
+    assert got[1] == 1.25
 
 
 SHAPES = [

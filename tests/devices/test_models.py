@@ -1,0 +1,63 @@
+"""A whole network trained on the emulated CUDA device, against the host device."""
+
+import numpy as np
+import pytest
+
+from gpukeras import backend as K
+from gpukeras import devices, layers, losses, optimizers
+from gpukeras.devices.emu import EmuDriver
+from gpukeras.devices.host import HostDevice
+from gpukeras.devices.launcher import KernelDevice
+from gpukeras.models import Sequential
+from gpukeras.ops import random
+
+
+@pytest.fixture(autouse=True)
+def restore():
+    first = devices.use(None)
+    yield
+    devices.use(first)
+    K.clear_session()
+
+
+def train(device, build, loss, x, t, steps=4):
+    """(losses, executable) of some steps of Adam, from the same weights and random numbers."""
+    devices.use(device)
+    K.clear_session()
+    device.write(random.step(), 0)
+    np.random.seed(1)
+    model = Sequential(build())
+    target = K.placeholder(shape=(None, *t.shape[1:]))
+    value = K.mean(getattr(losses, loss)(target, model.output))
+    updates = optimizers.Adam(lr=0.01).get_updates(value, model.trainable_weights)
+    K.set_learning_phase(1)
+    step = K.function([model.input, target], [value], updates + model.updates)
+    values = [float(step([x, t])[0]) for _ in range(steps)]
+    return values, next(iter(step._plans.values()))[1]
+
+
+def cnn():
+    return [layers.Conv2D(8, 3, activation="relu", input_shape=(12, 12, 2)),
+            layers.BatchNormalization(), layers.MaxPooling2D(2), layers.Dropout(0.25),
+            layers.Flatten(), layers.Dense(16, activation="relu"),
+            layers.Dense(4, activation="softmax")]
+
+
+def mlp():
+    return [layers.Dense(20, activation="tanh", input_shape=(12, 12, 2)),
+            layers.GlobalAveragePooling2D(), layers.GaussianNoise(0.1),
+            layers.Dense(4, activation="sigmoid")]
+
+
+@pytest.mark.parametrize("build, loss", [(cnn, "categorical_crossentropy"),
+                                         (mlp, "mean_squared_error")])
+def test_a_captured_training_step_follows_the_host(build, loss):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(8, 12, 12, 2)).astype("f4")
+    t = np.eye(4, dtype="f4")[rng.integers(0, 4, 8)]
+    host, _ = train(HostDevice(), build, loss, x, t)
+    driver = EmuDriver(check="races", schedule="random")
+    emu, executable = train(KernelDevice(driver), build, loss, x, t)
+    np.testing.assert_allclose(emu, host, rtol=1e-4)
+    assert host[-1] < host[0]
+    assert not executable.host_steps and driver.counters.graph_launches == 3
