@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..graph import Constant, Node, Op, Tensor, TensorType, broadcast_shapes
 from .plans_reduce import plan_sum
+from .host_sum import bind_sum
 from .record import VIEW, Expr, Kernel
 
 
@@ -212,15 +213,7 @@ class Sum(Op):
         return "int32" if x.dtype == np.bool_ else x.dtype
 
     def host(self, ins, outs):
-        (x,), (y,) = ins, outs
-        if x.dtype != y.dtype or not self.axes:
-            return None
-        axes, keepdims = self.axes, self.keepdims
-        if axes == tuple(range(len(axes))) and 0 < len(axes) < x.ndim and x.size:
-            # A sum down the rows, as one call over a matrix: NumPy is slow over several outer axes.
-            matrix, flat = x.reshape(-1, prod(x.shape[len(axes):])), y.reshape(-1)
-            return lambda: np.add.reduce(matrix, axis=0, out=flat)
-        return lambda: np.add.reduce(x, axis=axes, keepdims=keepdims, out=y)
+        return bind_sum(*ins, *outs, self.axes)
 
 
 class SumLike(Op):

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..blas import bind_gemm, workers
+from ..blas import WORTH_SPLITTING, bind_gemm, workers
 from ..team import in_turn
 from .window import Geometry, padded_shape
 
@@ -221,8 +221,11 @@ def weight_parts(w: np.ndarray, g: Geometry, how: str) -> list[np.ndarray]:
     return [w.reshape(-1, w.shape[-1])]
 
 
-def _share_out(todo: list[Block], job: Callable[[list[Block]], list[Run]]) -> Run:
-    """run() that does job(blocks) on each member of the team."""
+def _share_out(g: Geometry, filters: int, todo: list[Block],
+               job: Callable[[list[Block]], list[Run]]) -> Run:
+    """run() that does job(blocks) on each member of the team, where there is enough to do."""
+    if 2.0 * g.images * g.places * g.taps * g.channels * filters < WORTH_SPLITTING:
+        return in_turn(job(todo))
     crew = workers()
     return crew.bind([in_turn(job(todo[part])) for part in crew.split(len(todo))])
 
@@ -248,7 +251,7 @@ def bind_conv(x: np.ndarray, w: np.ndarray, y: np.ndarray, g: Geometry) -> Run |
             calls += fill + [bind_gemm(a, k, out, accumulate=i > 0, split=False)
                              for i, (a, k) in enumerate(zip(parts, kernels))]
         return calls
-    return _share_out(blocks(g, how, x.itemsize), job)
+    return _share_out(g, w.shape[-1], blocks(g, how, x.itemsize), job)
 
 
 def bind_conv_grad_weight(x: np.ndarray, gy: np.ndarray, gw: np.ndarray, g: Geometry,
@@ -272,7 +275,7 @@ def bind_conv_grad_weight(x: np.ndarray, gy: np.ndarray, gw: np.ndarray, g: Geom
             calls += fill + [bind_gemm(a.T, out, k, accumulate=number > 0, split=False)
                              for a, k in zip(parts, kernels)]
         return calls
-    run = _share_out(blocks(g, how, x.itemsize), job)
+    run = _share_out(g, gw.shape[-1], blocks(g, how, x.itemsize), job)
     return in_turn([run] + [partial(np.add, gw, other, gw) for other in sums[1:]])
 
 
@@ -291,7 +294,7 @@ def bind_conv_grad_input(gy: np.ndarray, w: np.ndarray, gx: np.ndarray, g: Geome
     else:
         todo = _input_blocks(g, padded_size(g), unfolded(g) * gx.itemsize)
         job = _rows_grad_input
-    return _share_out(todo, partial(job, g, gy, w, gx))
+    return _share_out(g, w.shape[-1], todo, partial(job, g, gy, w, gx))
 
 
 def _turned(source: np.ndarray) -> tuple[np.ndarray, Run]:

@@ -79,8 +79,9 @@ def test_wrong_shapes_are_named():
 
 
 def test_large_products_cut_over_a_team_agree(monkeypatch):
-    monkeypatch.setattr(blas, "_ALONE", Team(3))
-    monkeypatch.setattr(blas, "workers", lambda: blas._ALONE)
+    crew = Team(3)
+    monkeypatch.setattr(blas, "workers", lambda: crew)
+    monkeypatch.setattr(blas, "WORTH_SPLITTING", 1e6)
     rng = np.random.default_rng(0)
     for m, k, n in ((300, 200, 100), (100, 200, 301)):
         a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))

@@ -60,6 +60,7 @@ def arrangement(request, monkeypatch):
     monkeypatch.setattr(blas, "workers", lambda: crew)
     monkeypatch.setattr(host_conv, "workers", lambda: crew)
     monkeypatch.setattr(host_conv, "BLOCK_BYTES", block)
+    monkeypatch.setattr(host_conv, "WORTH_SPLITTING", 0)
 
 
 @pytest.mark.parametrize("name", CASES)
