@@ -15,10 +15,11 @@ import numpy as np
 from harness import emulator
 
 from gpukeras.devices.array import RAW
+from gpukeras.devices.codegen import FusedModule, launch_shape
 from gpukeras.devices.sources import kernel_source
 from gpukeras.graph import Op, Placeholder, Tensor, TensorType, gradients, is_float
 from gpukeras.ops.composite import evaluate
-from gpukeras.ops.record import Expr, Fill, Gemm, In, Kernel, Launch, LaunchPlan, Out, Temp
+from gpukeras.ops.record import Fill, Gemm, In, Kernel, Launch, LaunchPlan, Out, Temp
 
 SIZES = (0, 1, 31, 32, 33, 1000)                   # around a warp, and more than a block
 TOLERANCE = {"float16": 4e-3, "float32": 2e-5, "float64": 1e-12}
@@ -275,5 +276,29 @@ def _run_step(driver, file: str, step, at) -> None:
         driver.gemm(at(step.a), at(step.b), at(step.c), **fields)
 
 
-def is_expression(op: Op) -> bool:
-    return isinstance(op.cuda, Expr)
+def fused_module(cases: Sequence[Case]) -> tuple[Any, list[str]]:
+    """One loaded module with the fused kernel of every row, and the kernels' names."""
+    module, names = FusedModule(), []
+    for case in cases:
+        types = tuple(map(type_of, case.arrays("float32")))
+        names.append(module.add(case.op, types, outputs_of(case.op.infer(*types))))
+    return emulator().load(module.text(), "fused.cu"), names
+
+
+def check_fused(case: Case, loaded, name: str) -> None:
+    """Runs kernel `name` of a module of fused kernels against numpy(), in float32."""
+    driver, ins = emulator(), case.arrays("float32")
+    outs = outputs_of(case.op.infer(*map(type_of, ins)))
+    grid, block, count = launch_shape(outs[0].size)
+    for schedule in ("forward", "reverse"):
+        driver.schedule = schedule
+        memory = [_guarded(driver, t.nbytes) for t in outs]
+        device = [driver.to_device(a) for a in ins]
+        device += [_inside(m, t.nbytes).view(t.dtype) for m, t in zip(memory, outs)]
+        if outs[0].size:
+            driver.launch(loaded.kernel(name), grid, block, [*device, count])
+        for t, m, want in zip(outs, memory, as_tuple(case.op.numpy(*ins))):
+            around = driver.download(m)
+            assert (around[:256] == CANARY).all() and (around[256 + t.nbytes:] == CANARY).all()
+            got = around[256:256 + t.nbytes].view(t.dtype).reshape(t.shape)
+            compare(got, want, "float32", case, f"fused kernel, {schedule}")

@@ -16,7 +16,9 @@ from typing import Any, Sequence
 import numpy as np
 
 from ..errors import DtypeError, ShapeError
-from ..graph import Node, Op, Tensor, TensorType, Variable, as_tensor, is_float
+from ..graph import (Node, Op, Tensor, TensorType, Variable, as_tensor, broadcast_shapes,
+                     is_float)
+from .broadcast import sum_like
 from .math import Elementwise, cast
 from .plans import THREADS, arithmetic, defines, grid_for
 from .record import Expr, In, Kernel, Launch, LaunchPlan, Out
@@ -259,25 +261,26 @@ class Dropout(Elementwise):
     """x * scale where the mask is true, else 0 (NaN stays NaN). The gradient uses the same mask."""
 
     params = ("scale",)
-    cuda = Expr("a * (b ? {scale} : 0)")
+    cuda = Expr("b * (a ? {scale} : 0)")           # {scale} takes the type of the last input
 
     def cast_inputs(self, inputs):
         return inputs
 
-    def infer(self, x: TensorType, mask: TensorType) -> TensorType:
+    def infer(self, mask: TensorType, x: TensorType) -> TensorType:
         if not is_float(x.dtype) or mask.dtype != "bool":
-            raise DtypeError(f"got {x} and mask {mask}, expected floats and booleans")
-        return super().infer(x, mask)
+            raise DtypeError(f"got mask {mask} and {x}, expected booleans and floats")
+        return x.with_shape(broadcast_shapes(mask.shape, x.shape))
 
-    def numpy(self, x, mask):
+    def numpy(self, mask, x):
         return np.multiply(x, mask, dtype=x.dtype) * x.dtype.type(self.scale)
 
-    def into(self, out, x, mask):
+    def into(self, out, mask, x):
         np.multiply(x, mask, out=out)
         np.multiply(out, out.dtype.type(self.scale), out=out)
 
     def grad(self, node: Node, gy: Tensor):
-        return Dropout(self.scale)(gy, node.inputs[1]), None
+        mask, x = node.inputs
+        return None, sum_like(Dropout(self.scale)(mask, gy), x)
 
 
 # ------------------------------------------------------------------------------ functions
@@ -288,7 +291,7 @@ Sizes = Sequence[int | None]
 def _inputs(shape: Sizes, like: Tensor | None, at: Any) -> tuple[Tensor, ...]:
     at = step() if at is None else as_tensor(at, "int64")
     at = cast(at, "int64")
-    return (at,) if None not in shape else (at, like)
+    return (at,) if None not in shape or like is None else (at, like)
 
 
 def _shape(shape: Sizes) -> tuple:
@@ -344,4 +347,4 @@ def dropout(x: Tensor, rate: float, seed: int | None = None, noise_shape: Sizes 
     shape = x.shape if noise_shape is None else tuple(
         d if n is None else n for n, d in zip(_shape(noise_shape), x.shape, strict=True))
     mask = random_mask(shape, rate, seed, step, like=x)
-    return Dropout(1.0 / (1.0 - rate))(x, mask)
+    return Dropout(1.0 / (1.0 - rate))(mask, x)

@@ -20,6 +20,6 @@ CASES = [
     *(Case(RandomMask((n,), 0.3, 5), (np.array(STEP),), grad=False) for n in SIZES),
     *(Case(RandomMask((9, 7), rate, 5), (np.array(STEP),), grad=False) for rate in (0.0, 1.0)),
     Case(RandomMask((None, 1, 4), 0.5, 5), (np.array(STEP), (3, 2, 4)), grad=False),
-    Case(Dropout(2.0), ((4, 33), np.arange(132).reshape(4, 33) % 3 == 0)),
-    Case(Dropout(1.25), ((4, 33), np.array([[True], [False], [True], [True]]))),
+    Case(Dropout(2.0), (np.arange(132).reshape(4, 33) % 3 == 0, (4, 33))),
+    Case(Dropout(1.25), (np.array([[True], [False], [True], [True]]), (4, 33))),
 ]
