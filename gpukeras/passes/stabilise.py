@@ -4,6 +4,7 @@ from __future__ import annotations
 from ..graph import Graph, Node, Tensor
 from ..ops import math as m
 from ..ops.nn import Softmax, log_softmax
+from ..ops.reduce import ArgMax
 from .rules import Rules, made_by, scalar
 
 RULES = Rules()
@@ -41,3 +42,12 @@ def log_of_one_plus(node: Node) -> Tensor | None:
     if scalar(a) != 1 or b.type != node.outputs[0].type:
         return None
     return m.softplus(b.node.inputs[0]) if made_by(b, m.Exp) else m.log1p(b)
+
+
+@rule(ArgMax)
+def place_in_softmax(node: Node) -> Tensor | None:
+    """argmax(softmax(x)) -> argmax(x)         scores whose probabilities round alike stay apart"""
+    x, = node.inputs
+    if not made_by(x, Softmax) or node.op.axis != x.ndim - 1:
+        return None
+    return node.op(x.node.inputs[0])

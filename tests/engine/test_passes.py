@@ -7,7 +7,7 @@ from gpukeras.devices.check import checked
 from gpukeras.errors import GraphError, KernelError, ShapeError
 from gpukeras.function import function
 from gpukeras.graph import Constant, Graph, Placeholder, TensorType, Variable, gradients, mark
-from gpukeras.ops import broadcast, linalg, math, reduce, shape
+from gpukeras.ops import broadcast, linalg, math, nn, reduce, shape
 from gpukeras.ops.fused import Fused
 from gpukeras.ops.shape import Pack
 from gpukeras.passes.bind import bind
@@ -68,6 +68,16 @@ def test_log_of_sigmoid_stays_finite():
     assert result is -math.softplus(-X)
     f = function([X], [math.log(math.sigmoid(X))])
     np.testing.assert_allclose(f([np.full((4, 6), -200.0)])[0], -200.0)
+
+
+def test_place_in_softmax_needs_no_softmax():
+    result, = stabilise(Graph((X,), (reduce.argmax(nn.softmax(X)),))).outputs
+    assert result is reduce.argmax(X)
+    scores = np.zeros((4, 6), "float32")
+    scores[:, 3] = 1e-9                                      # too little to show in a probability
+    assert function([X], [reduce.argmax(nn.softmax(X))])([scores])[0].tolist() == [3] * 4
+    down = reduce.argmax(nn.softmax(X), 0)
+    assert stabilise(Graph((X,), (down,))).outputs[0] is down
 
 
 def adam_graph(n):
