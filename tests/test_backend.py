@@ -217,6 +217,33 @@ def test_convolutions(name, data_format):
     close(got, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("rank, arguments", [(2, {}), (2, {"dilation_rate": (2, 2)}), (3, {})])
+def test_transposed_convolutions(rank, arguments):
+    torch = pytest.importorskip("torch")
+    x = RNG.normal(size=(2, 3, 4, 2, 3)[:rank + 1] + (3,)).astype("float32")
+    w = RNG.normal(size=(3, 2, 2)[:rank] + (4, 3)).astype("float32")
+    stride = 1 if arguments else 2
+    wanted = getattr(torch.nn.functional, f"conv_transpose{rank}d")(
+        torch.tensor(np.moveaxis(x, -1, 1).copy()), torch.tensor(w).permute(-1, -2, *range(rank)),
+        stride=stride, dilation=2 if arguments else 1).numpy()
+    f = getattr(K, f"conv{rank}d_transpose")
+    for data_format in ("channels_last", "channels_first"):
+        last = data_format == "channels_last"
+        given = x if last else np.ascontiguousarray(np.moveaxis(x, -1, 1))
+        right = np.moveaxis(wanted, 1, -1) if last else wanted
+        got = value(lambda t: f(t, K.constant(w), (None, *right.shape[1:]), (stride,) * rank,
+                                data_format=data_format, **arguments), given)
+        close(got, right, rtol=1e-4, atol=1e-5)
+
+
+def test_transposed_convolution_with_same_padding_is_the_adjoint():
+    x, y = RNG.normal(size=(1, 7, 8, 2)), RNG.normal(size=(1, 4, 4, 3))
+    w = RNG.normal(size=(3, 3, 2, 3))
+    forward = K.eval(K.conv2d(K.constant(x), K.constant(w), (2, 2), "same"))
+    back = K.eval(K.conv2d_transpose(K.constant(y), K.constant(w), x.shape, (2, 2), "same"))
+    np.testing.assert_allclose((forward * y).sum(), (back * x).sum(), rtol=1e-4)
+
+
 @pytest.mark.parametrize("mode", ["max", "avg"])
 @pytest.mark.parametrize("name, shape", [("pool2d", (2, 6, 7, 3)), ("pool3d", (1, 4, 5, 6, 2))])
 def test_pools(name, shape, mode):

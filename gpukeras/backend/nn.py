@@ -255,6 +255,28 @@ def conv3d(x, kernel, strides=(1, 1, 1), padding="valid", data_format=None,
     return _conv(x, kernel, strides, padding, data_format, dilation_rate)
 
 
+def _conv_transpose(x, kernel, output_shape, strides, padding, data_format, dilation_rate):
+    _check_padding(padding, ("valid", "same"))
+    data_format = normalize_data_format(data_format)
+    first = 2 if data_format == "channels_first" else 1
+    size = list(output_shape)[first:first + x.ndim - 2]
+    y = conv_ops.conv_transpose(_channels_last(x, data_format), kernel, size, strides, padding,
+                                dilation_rate)
+    return _back(y, data_format)
+
+
+def conv2d_transpose(x, kernel, output_shape, strides=(1, 1), padding="valid", data_format=None,
+                     dilation_rate=(1, 1)):
+    """conv2d backwards: x (batch, rows, cols, in), kernel (kh, kw, out, in) -> `output_shape`."""
+    return _conv_transpose(x, kernel, output_shape, strides, padding, data_format, dilation_rate)
+
+
+def conv3d_transpose(x, kernel, output_shape, strides=(1, 1, 1), padding="valid",
+                     data_format=None):
+    """conv3d backwards: x (batch, d, h, w, in), kernel (kd, kh, kw, out, in) -> `output_shape`."""
+    return _conv_transpose(x, kernel, output_shape, strides, padding, data_format, 1)
+
+
 def _pool(x, pool_size, strides, padding, data_format, pool_mode):
     _check_padding(padding, ("valid", "same"))
     data_format = normalize_data_format(data_format)

@@ -42,6 +42,20 @@ def conv_data_grad(gy: Tensor, w: Tensor, strides, pads: Pads, dilation, like: T
     return ConvDataGrad(strides, pads, dilation, size)(gy, w)
 
 
+def conv_transpose(y: Tensor, w: Tensor, size: Sequence[int], strides=1, pads: Pads = "valid",
+                   dilation=1) -> Tensor:
+    """x[n, o * stride + k * dilation - before, c] += y[n, o, f] * w[k, c, f]: conv backwards.
+
+    y (N, *S', F), w (*K, C, F) -> (N, *size, C); `conv` of the result has the size S'.
+    """
+    rank = max(w.ndim - 2, 0)
+    size = tuple(int(d) for d in size)
+    strides = win.as_tuple(strides, rank, "strides")
+    dilation = win.as_tuple(dilation, rank, "dilation")
+    pads = win.resolve_pads(pads, size, w.shape[:-2], strides, dilation)
+    return ConvDataGrad(strides, pads, dilation, size)(y, w)
+
+
 class Conv(Op):
     """y = x * w.  x (N, *S, C), w (*K, C, F) -> y (N, *S', F)."""
 
