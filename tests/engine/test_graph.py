@@ -7,8 +7,8 @@ import pytest
 
 from gpukeras.errors import DtypeError, ShapeError
 from gpukeras.function import function
-from gpukeras.graph import (Constant, Placeholder, TensorType, Variable, broadcast_shapes, gradients,
-                            layer_scope, mark, print_graph, promote)
+from gpukeras.graph import (Constant, Placeholder, TensorType, Variable, broadcast_shapes,
+                            gradients, layer_scope, mark, print_graph, promote)
 from gpukeras.graph import tensor as tensor_module
 from gpukeras.ops import broadcast, linalg, math, reduce
 from gpukeras.ops.math import relu, tanh

@@ -1,4 +1,4 @@
-"""Softmax, cross-entropies, batch norm and gather on the host, against torch and closed formulas."""
+"""Softmax, cross-entropies, batch norm and gather on the host, against torch and formulas."""
 import numpy as np
 import pytest
 import torch
