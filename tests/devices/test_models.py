@@ -45,7 +45,7 @@ def cnn():
 
 def mlp():
     return [layers.Dense(20, activation="tanh", input_shape=(12, 12, 2)),
-            layers.GlobalAveragePooling2D(), layers.GaussianNoise(0.1),
+            layers.GlobalAveragePooling2D(), layers.Dropout(0.1),
             layers.Dense(4, activation="sigmoid")]
 
 
