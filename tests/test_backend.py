@@ -408,6 +408,9 @@ def test_names():
     with K.name_scope("dense_1"):
         assert K.variable(0, name="kernel").name == "dense_1/kernel:0"
         assert K.variable(0, name="kernel").name == "dense_1/kernel_1:0"
+    with K.name_scope("dense_1"), K.name_scope("cell"):      # of another model, perhaps
+        assert K.variable(0, name="kernel").name == "dense_1/cell/kernel:0"
+    assert [K.zeros(()).name, K.ones(()).name] == ["Variable:0", "Variable_1:0"]
     assert [K.get_uid("dense"), K.get_uid("dense"), K.get_uid("other")] == [1, 2, 1]
     K.reset_uids()
     assert K.get_uid("dense") == 1

@@ -124,16 +124,20 @@ def reset_names():
 @contextlib.contextmanager
 def name_scope(name):
     """Names of variables made inside begin with `name/`."""
-    _scopes.append(name)
+    _scopes.append((name, {}))
     try:
-        yield "/".join(_scopes) + "/"
+        yield "/".join(scope for scope, _ in _scopes) + "/"
     finally:
         _scopes.pop()
 
 
 def full_name(name):
-    """`name` under the open scopes, a counter if taken, and the ":0" that files of Keras carry."""
-    path = "/".join((*_scopes, name))
-    count = _used_names.get(path, 0)
-    _used_names[path] = count + 1
+    """`name` under the open scopes, a counter if taken, and the ":0" that files of Keras carry.
+
+    Names are told apart within one scope; outside of all scopes, within the session.
+    """
+    taken = _scopes[-1][1] if _scopes else _used_names
+    count = taken.get(name, 0)
+    taken[name] = count + 1
+    path = "/".join([scope for scope, _ in _scopes] + [name])
     return f"{path}_{count}:0" if count else f"{path}:0"
