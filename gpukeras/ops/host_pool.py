@@ -62,24 +62,31 @@ def bind_max_pool_grad(x: np.ndarray, y: np.ndarray, gy: np.ndarray, gx: np.ndar
     """run() for gx: gy at the first element of each window that equals y, zero elsewhere."""
     if not usable(x, y, gy, gx):
         return None
-    alone = _disjoint(g)
+    alone, taps = _disjoint(g), list(_taps(g))
+    whole = len(taps) == g.taps and all(y[small].shape == y.shape for _, small in taps)
 
     def job(images: slice, scratch: dict) -> list[Run]:
         shape = y[images].shape
         left = _scratch(scratch, "left", shape, x)              # what no element has taken yet
         took = _scratch(scratch, "took", shape, x)
         calls: list[Run] = [] if _covers(g) else [partial(gx[images].fill, 0)]
-        calls.append(partial(np.copyto, left, gy[images]))
-        for large, small in _taps(g):
-            xs, gxs = x[images][large], gx[images][large]
-            hit = _scratch(scratch, "hit", y[images][small].shape, x, bool)
+        if not whole:
+            calls.append(partial(np.copyto, left, gy[images]))
+        for number, (large, small) in enumerate(taps, 1):
+            gxs = gx[images][large]
             part, taken = left[small], took[small]
-            calls += [partial(np.equal, xs, y[images][small], out=hit),
-                      partial(np.copyto, taken, hit),           # bool * float would cast slowly
-                      partial(np.multiply, part, taken, out=taken),
-                      partial(np.subtract, part, taken, out=part),
-                      partial(np.copyto, gxs, taken) if alone else
-                      partial(np.add, gxs, taken, out=gxs)]
+            if whole and number == 1:                           # nothing is taken yet
+                part = gy[images]
+            if whole and number == g.taps > 1:                  # it must be this one
+                taken = left
+            else:
+                hit = _scratch(scratch, "hit", taken.shape, x, bool)
+                calls += [partial(np.equal, x[images][large], y[images][small], out=hit),
+                          partial(np.copyto, taken, hit),       # bool * float would cast slowly
+                          partial(np.multiply, part, taken, out=taken),
+                          partial(np.subtract, part, taken, out=left[small])]
+            calls.append(partial(np.copyto, gxs, taken) if alone else
+                         partial(np.add, gxs, taken, out=gxs))
         return calls
     return _share_out(g, x, job)
 
