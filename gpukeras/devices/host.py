@@ -7,10 +7,12 @@ import numpy as np
 
 from ..config import flag
 from ..errors import KernelError
+from ..ops.scan import Scan
 from ..passes.schedule import Schedule, Step, Value
 from ..passes.target import HOST
 from .base import Device, Executable
 from .check import checked
+from .host_scan import bind_scan
 
 _ALIGN = 64                                        # bytes: one cache line, one AVX-512 register
 
@@ -42,17 +44,20 @@ class HostDevice(Device):
     def download(self, storage):
         return np.array(storage)
 
-    def load(self, schedule):
-        return HostExecutable(self, schedule)
+    def load(self, schedule, given=()):
+        return HostExecutable(self, schedule, given)
 
 
 class HostExecutable(Executable):
     """All arrays are bound once: a run copies the inputs in and calls a flat list of functions."""
 
-    def __init__(self, device: HostDevice, schedule: Schedule) -> None:
+    def __init__(self, device: HostDevice, schedule: Schedule,
+                 given: Sequence[np.ndarray | None] = ()) -> None:
+        """`given`: arrays to be read in place of some of the inputs."""
         self._device = device
         self._arena = aligned(schedule.arena_bytes)
-        self._arrays: dict[Value, np.ndarray] = {}
+        self._arrays: dict[Value, np.ndarray] = {
+            v: a for v, a in zip(schedule.inputs, given) if a is not None}
         self.inputs = [self._array(v) for v in schedule.inputs]
         self.outputs = [self._array(v) for v in schedule.outputs]
         self._schedule = schedule
@@ -99,7 +104,10 @@ class HostExecutable(Executable):
     def _bind(self, number: int, step: Step) -> Callable[[], object]:
         ins = tuple(map(self._array, step.ins))
         outs = tuple(map(self._array, step.outs))
-        run = step.op.host(ins, outs) or _plain(step.op, ins, outs)
+        if isinstance(step.op, Scan):
+            run = bind_scan(self._device, step.op, ins, outs)
+        else:
+            run = step.op.host(ins, outs) or _plain(step.op, ins, outs)
         if flag("GPUKERAS_CHECK") == "1":
             return checked(step, number, run, lambda: ins, lambda: outs)
         return run

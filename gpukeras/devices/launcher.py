@@ -10,12 +10,14 @@ from ..config import flag
 from ..errors import KernelError
 from ..ops.fused import Fused
 from ..ops.record import Expr, Fill, Gemm, In, Kernel, Launch, LaunchPlan, Out, Temp
+from ..ops.scan import Scan
 from ..passes.schedule import Schedule, Step, Value
 from ..passes.target import CUDA
 from .array import RAW, DeviceArray
 from .base import Device, Executable
 from .codegen import FusedModule, launch_shape
 from .driver import Driver, GemmCall
+from .kernel_scan import bind_scan
 from .sources import kernel_source
 
 Call = Callable[[], None]
@@ -56,16 +58,20 @@ class KernelExecutable(Executable):
     a schedule that has any is never captured.
     """
 
-    def __init__(self, device: KernelDevice, schedule: Schedule) -> None:
+    def __init__(self, device: KernelDevice, schedule: Schedule,
+                 given: dict[Value, DeviceArray] | None = None,
+                 arena: DeviceArray | None = None) -> None:
+        """`given` and `arena`: memory that is already there, when a schedule runs inside
+        another."""
         self.device, self.driver = device, device.driver
         self.host_steps: list[Step] = []
         self._temps = _largest_temps(schedule)
-        self._arena = self.driver.alloc(max(schedule.arena_bytes + sum(self._temps), 1))
-        self._arrays: dict[Value, DeviceArray] = {}
+        self.arena = arena or self.driver.alloc(max(schedule.arena_bytes + sum(self._temps), 1))
+        self._arrays: dict[Value, DeviceArray] = dict(given or {})
         self._clear_packed(schedule)
         self._upload_constants(schedule)
-        self.inputs = [self._array(v) for v in schedule.inputs]
-        self.outputs = [self._array(v) for v in schedule.outputs]
+        self.inputs = [self.array(v) for v in schedule.inputs]
+        self.outputs = [self.array(v) for v in schedule.outputs]
         self._temp_arrays = self._place_temps(schedule.arena_bytes)
         self.calls = self._bind_all(schedule) + self._assignments(schedule)
         self._runs, self._graph = 0, None
@@ -98,7 +104,7 @@ class KernelExecutable(Executable):
 
     # ---- memory
 
-    def _array(self, value: Value) -> DeviceArray:
+    def array(self, value: Value) -> DeviceArray:
         """The array of a value: a view of the memory that holds it."""
         if value not in self._arrays:
             root, offset = value.root()
@@ -107,7 +113,7 @@ class KernelExecutable(Executable):
             elif root.kind == "constant":
                 memory = self._arrays[root]
             else:
-                memory, offset = self._arena, root.place + offset
+                memory, offset = self.arena, root.place + offset
             self._arrays[value] = memory.view(value.type.dtype, value.type.shape, offset)
         return self._arrays[value]
 
@@ -118,16 +124,17 @@ class KernelExecutable(Executable):
         roots = {id(r): r for r in (v.root()[0] for v in values)}
         for root in roots.values():
             if root.kind == "temp" and id(root) not in made:
-                self.driver.fill(self._array(root), 0)
+                self.driver.fill(self.array(root), 0)
 
     def _upload_constants(self, schedule: Schedule) -> None:
         """All constants in one allocation."""
         places, end = [], 0
-        for value in schedule.constants:
+        missing = [v for v in schedule.constants if v not in self._arrays]
+        for value in missing:
             places.append(end)
             end += -(-value.type.nbytes // ALIGN) * ALIGN
         memory = self.driver.alloc(max(end, 1))
-        for value, place in zip(schedule.constants, places):
+        for value, place in zip(missing, places):
             array = memory.view(value.type.dtype, value.type.shape, place)
             self._arrays[value] = array
             self.driver.upload(array, _ready(value.tensor.value, array))
@@ -136,7 +143,7 @@ class KernelExecutable(Executable):
         """Scratch memory after the arena; the plans of all steps share it, one after the other."""
         arrays = []
         for nbytes in self._temps:
-            arrays.append(self._arena.view(RAW, (nbytes,), start))
+            arrays.append(self.arena.view(RAW, (nbytes,), start))
             start += nbytes
         return arrays
 
@@ -151,6 +158,9 @@ class KernelExecutable(Executable):
         for step in schedule.steps:
             if id(step) in names:
                 calls += self._bind_fused(step, module.kernel(names[id(step)]))
+            elif isinstance(step.op, Scan):
+                ins, outs = ([self.array(v) for v in values] for values in (step.ins, step.outs))
+                calls += bind_scan(self, step.op, ins, outs)
             elif isinstance(step.op.cuda, Kernel):
                 calls += self._bind_plan(step)
             else:
@@ -163,12 +173,12 @@ class KernelExecutable(Executable):
         if not n:
             return []
         grid, block, count = launch_shape(n)
-        args = [self._array(v) for v in step.ins + step.outs]
+        args = [self.array(v) for v in step.ins + step.outs]
         return [self.driver.bind(kernel, grid, block, [*args, count])]
 
     def _bind_plan(self, step: Step) -> list[Call]:
         plan = _plan(step)
-        memory = {In: [self._array(v) for v in step.ins], Out: [self._array(v) for v in step.outs],
+        memory = {In: [self.array(v) for v in step.ins], Out: [self.array(v) for v in step.outs],
                   Temp: self._temp_arrays}
 
         def array(ref):
@@ -196,7 +206,7 @@ class KernelExecutable(Executable):
 
     def _bind_host(self, step: Step) -> Call:
         """NumPy in place of a missing kernel."""
-        ins, outs = [[self._array(v) for v in values] for values in (step.ins, step.outs)]
+        ins, outs = [[self.array(v) for v in values] for values in (step.ins, step.outs)]
 
         def run() -> None:
             results = step.op.numpy(*(self.driver.download(a) for a in ins))
@@ -210,7 +220,7 @@ class KernelExecutable(Executable):
         aside, so that two variables can be exchanged."""
         first, then = [], []
         for variable, value in schedule.assigns:
-            target, source = self.device.storage(variable), self._array(value)
+            target, source = self.device.storage(variable), self.array(value)
             if target.ptr == source.ptr:
                 continue
             if value.root()[0].kind == "variable":

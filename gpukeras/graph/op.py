@@ -84,9 +84,8 @@ class Op:
         None."""
         return None
 
-    def static(self, *inputs: Tensor) -> Tensor | None:
-        """With all shapes known, a tensor that says the same without depending on shapes; or
-        None."""
+    def static(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...] | None:
+        """With all shapes known, what says the same without depending on shapes; or None."""
         return None
 
 

@@ -62,6 +62,6 @@ def evaluate(outputs: tuple[Tensor, ...], given: dict[Tensor, np.ndarray]
     return tuple(values[t] if t in values else constant_value(t) for t in outputs)
 
 
-def _static(node: Node, inputs: tuple[Tensor, ...]):
+def _static(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
     new = node.op.static(*inputs)
-    return None if new is None else (new,)
+    return (new,) if isinstance(new, Tensor) else new

@@ -28,5 +28,4 @@ def bind(graph: Graph, shapes: Sequence[tuple[int, ...]], phase: bool,
 
 
 def _visit(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-    new = settle(node.op, inputs)
-    return None if new is None else (new,)
+    return settle(node.op, inputs)

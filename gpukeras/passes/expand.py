@@ -11,8 +11,7 @@ def expand(graph: Graph, target: Target) -> Graph:
     """composite(x) -> its expansion, as deep as needed"""
     def visit(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         if not isinstance(node.op, Composite):
-            new = settle(node.op, inputs)
-            return None if new is None else (new,)
+            return settle(node.op, inputs)
         if target.runs(node.op):
             return None
         # The expansion may hold composites again: walk it, from these inputs, as its own little

@@ -48,7 +48,7 @@ class Rules:
     def _visit(self, node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         folded = settle(node.op, inputs)
         if folded is not None:
-            return (folded,)
+            return folded
         node = apply(node.op, inputs, node.origin)
         for rule in self.of(node.op):
             new = rule(node)
@@ -58,18 +58,20 @@ class Rules:
         return node.outputs
 
 
-def settle(op: Op, inputs: tuple[Tensor, ...]) -> Tensor | None:
+def settle(op: Op, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
     """What an op becomes once its inputs are known: its static form, or a constant."""
     new = op.static(*inputs)
-    if new is not None:
+    if isinstance(new, Tensor):
         again = settle(new.node.op, new.node.inputs)         # a squeeze of a constant, say
-        return new if again is None else again
+        return (new,) if again is None else again
+    if new is not None:
+        return new
     if not op.foldable or not inputs or not all(isinstance(t, Constant) for t in inputs):
         return None
     types = op.infer(*(t.type for t in inputs))
     if not hasattr(types, "dtype") or types.size > FOLD_LIMIT:
         return None
-    return Constant(op.numpy(*(t.value for t in inputs)), types.dtype)
+    return (Constant(op.numpy(*(t.value for t in inputs)), types.dtype),)
 
 
 def _check(rule: Rule, node: Node, new: Tensor) -> None:
