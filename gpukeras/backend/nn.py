@@ -18,6 +18,8 @@ from .settings import epsilon, normalize_data_format
 
 def relu(x, alpha=0.0, max_value=None, threshold=0.0):
     """x above the threshold and at most max_value; alpha * (x - threshold) below the threshold."""
+    if alpha and not threshold and max_value is None:
+        return op.where(x > 0, x, alpha * x)
     y = op.where(x > threshold, x, op.zeros_like(x)) if threshold else op.relu(x)
     if max_value is not None:
         y = op.clip(y, 0.0, max_value)

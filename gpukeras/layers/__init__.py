@@ -4,11 +4,15 @@ from .advanced_activations import *  # noqa: F401,F403
 from .base import InputSpec, Layer
 from .convolutional import *  # noqa: F401,F403
 from .core import *  # noqa: F401,F403
+from .embeddings import *  # noqa: F401,F403
 from .input_layer import Input, InputLayer
 from .merge import *  # noqa: F401,F403
 from .node import Node
+from .noise import *  # noqa: F401,F403
 from .normalization import *  # noqa: F401,F403
 from .pooling import *  # noqa: F401,F403
+from .spatial import *  # noqa: F401,F403
+from .wrappers import *  # noqa: F401,F403
 
 
 def serialize(layer):

@@ -54,6 +54,11 @@ class Layer(NodeProperties, Terms):
         self._initial_weights = None
         return self
 
+    # what `inspect` says about layers that have no __init__ of their own
+    __new__.__signature__ = inspect.Signature([
+        inspect.Parameter("cls", inspect.Parameter.POSITIONAL_ONLY),
+        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)])
+
     def __init__(self, **kwargs):
         for name in kwargs:
             if name not in _KEYWORDS:

@@ -13,11 +13,15 @@ class _Pooling(Layer):
 
     def __init__(self, pool_size=2, strides=None, padding="valid", data_format=None, **kwargs):
         super().__init__(**kwargs)
-        strides = pool_size if strides is None else strides
-        self.keep(pool_size=normalize_tuple(pool_size, self.rank, "pool_size"),
-                  strides=normalize_tuple(strides, self.rank, "strides"),
-                  padding=normalize_padding(padding),
-                  data_format=K.normalize_data_format(data_format))
+        strides = normalize_tuple(pool_size if strides is None else strides, self.rank, "strides")
+        pool_size = normalize_tuple(pool_size, self.rank, "pool_size")
+        padding = normalize_padding(padding)
+        # in the order in which Keras writes them into a config
+        if self.rank == 1:
+            self.keep(strides=strides, pool_size=pool_size, padding=padding)
+        else:
+            self.keep(pool_size=pool_size, padding=padding, strides=strides)
+        self.keep(data_format=K.normalize_data_format(data_format))
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def call(self, inputs):

@@ -12,6 +12,14 @@ def row(make, *shapes, **options):
     return Case(make, shapes, options, **settings)
 
 
+def dense():
+    return L.Dense(2, activation="tanh")
+
+
+def conv():
+    return L.Conv2D(2, 3)
+
+
 CORE = [
     row(L.Dense, VECTOR, units=5, activation="tanh"),
     row(L.Dense, SEQUENCE, units=2, use_bias=False, kernel_regularizer="l2"),
@@ -74,7 +82,33 @@ MERGE += [
     row(L.Dot, SEQUENCE, (3, 2, 3), axes=(2, 2)),
 ]
 
-CASES = CORE + CONVOLUTIONS + POOLING + NORMALIZATION + ACTIVATIONS + MERGE
+NOISE = [
+    row(L.GaussianNoise, VECTOR, stddev=0.4, random=True),
+    row(L.GaussianDropout, VECTOR, rate=0.3, random=True),
+    row(L.AlphaDropout, VECTOR, rate=0.3),
+    row(L.AlphaDropout, SEQUENCE, rate=0.3),
+]
+SPATIAL = [row(getattr(L, f"{kind}{rank}D"), shape, **options)
+           for kind, name in (("Cropping", "cropping"), ("ZeroPadding", "padding"),
+                              ("UpSampling", "size"))
+           for rank, shape in ((1, SEQUENCE), (2, IMAGE), (3, VOLUME))
+           for options in ({}, {name: 2 if kind == "UpSampling" else 1})]
+SPATIAL += [
+    row(L.Cropping2D, IMAGE, cropping=((1, 2), (0, 3)), data_format="channels_last"),
+    row(L.Cropping2D, (2, 3, 6, 7), cropping=(1, 2), data_format="channels_first"),
+    row(L.ZeroPadding2D, IMAGE, padding=((1, 2), (0, 3))),
+    row(L.UpSampling2D, (2, 3, 4, 5), size=(2, 3), data_format="channels_first"),
+]
+OTHERS = [
+    row(L.Embedding, (3, 4), input_dim=5, output_dim=2, low=0, high=5, integers=True),
+    row(L.Embedding, (3, 4), input_dim=5, output_dim=2, mask_zero=True, input_length=4, low=0,
+        high=5, integers=True),
+    row(L.TimeDistributed, SEQUENCE, layer=dense),
+    row(L.TimeDistributed, (2, 3, 6, 7, 1), layer=conv),
+]
+
+CASES = (CORE + CONVOLUTIONS + POOLING + NORMALIZATION + ACTIVATIONS + MERGE + NOISE + SPATIAL
+         + OTHERS)
 
 # classes without a row of their own: tested by name elsewhere
-ELSEWHERE = {"Layer", "InputLayer", "Lambda"}
+ELSEWHERE = {"Layer", "InputLayer", "Lambda", "Wrapper"}

@@ -32,7 +32,7 @@ class Case:
     integers: bool = False
 
     def __repr__(self):
-        options = ", ".join(f"{k}={v}" for k, v in self.options.items())
+        options = ", ".join(f"{k}={getattr(v, '__name__', v)}" for k, v in self.options.items())
         return f"{self.make.__name__}({options})-{self.shapes}".replace(" ", "")
 
     def inputs(self):
@@ -40,6 +40,11 @@ class Case:
         rng = np.random.default_rng(11)
         arrays = [rng.uniform(self.low, self.high, shape) for shape in self.shapes]
         return [np.floor(a) if self.integers else a for a in arrays]
+
+    def new(self):
+        """The layer; an option that is a function makes an inner layer."""
+        return self.make(**{name: value() if callable(value) else value
+                            for name, value in self.options.items()})
 
     def apply(self, layer):
         """(placeholders, output) of the layer called on new inputs."""
@@ -53,7 +58,7 @@ def check_layer(case):
     before = K.floatx()
     K.set_floatx("float64")
     try:
-        layer = case.make(**case.options)
+        layer = case.new()
         given, y = case.apply(layer)
         check_shape(case, layer, given, y)
         check_config(layer)
@@ -67,7 +72,7 @@ def check_layer(case):
 def check_shape(case, layer, given, y):
     value, = K.function(given, [y])(case.inputs())
     shapes = list(case.shapes)
-    told = [case.make(**case.options).compute_output_shape(shapes if shapes[1:] else shapes[0]),
+    told = [case.new().compute_output_shape(shapes if shapes[1:] else shapes[0]),
             layer.compute_output_shape(shapes if shapes[1:] else shapes[0])]
     assert [tuple(shape) for shape in told] == [value.shape] * 2
     unknown = [(None, *shape[1:]) for shape in shapes]

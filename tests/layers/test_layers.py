@@ -11,6 +11,9 @@ from gpukeras import backend as K
 from gpukeras import layers as L
 
 GOLDEN = reader.cases("layers")
+# topic more_layers has layers that are still to be written
+MORE = {name: case for name, case in reader.cases("more_layers").items()
+        if hasattr(L, case.facts["class_name"])}
 
 
 @pytest.mark.parametrize("case", CASES, ids=repr)
@@ -71,6 +74,37 @@ def test_golden_training_phase(case):
         close(got, want)
 
 
+@pytest.mark.parametrize("case", MORE.values(), ids=list(MORE))
+def test_golden_layers_of_any_number_of_inputs(case):
+    K.clear_session()
+    facts = case.facts
+    layer = L.deserialize({"class_name": facts["class_name"], "config": facts["config"]})
+    ins = [L.Input(tuple(shape)) for shape in facts["input_shapes"]]
+    y = layer(ins if len(ins) > 1 else ins[0])
+    layer.set_weights(case.list("w"))
+    assert json.loads(json.dumps(layer.get_config())) == facts["config"]
+    assert K.int_shape(y)[1:] == tuple(facts["output_shape"])
+    assert [[w.name.split(":")[0], list(w.shape)] for w in layer.weights] == facts["weights"]
+    gx, gw = case.list("gx"), case.list("gw")
+    wrt = ins[:len(gx)] + layer.trainable_weights
+    loss = K.sum(y * K.constant(case["r"]))
+    found = K.function([*ins, K.learning_phase()], [y, *(K.gradients(loss, wrt) if wrt else [])])(
+        [*case.list("x"), 0])
+    for got, want in zip(found, [case["y"], *gx, *gw], strict=True):
+        close(got, want)
+    assert ("mask" in case) == (layer.output_mask is not None)
+    if "mask" in case:
+        mask, = K.function(ins, [layer.output_mask])(case.list("x"))
+        np.testing.assert_array_equal(mask, case["mask"])
+
+
+def test_alpha_dropout_keeps_mean_and_variance():
+    x = L.Input((50,))
+    data = np.random.default_rng(0).normal(size=(4000, 50)).astype("float32")
+    y, = K.function([x, K.learning_phase()], [L.AlphaDropout(0.3)(x)])([data, 1])
+    assert abs(y.mean()) < 0.02 and abs(y.std() - 1) < 0.02
+
+
 def test_golden_losses_of_a_layer():
     case = GOLDEN["dense_all_arguments"]
     layer, x, _ = built(case)
@@ -89,7 +123,7 @@ def test_golden_losses_of_a_layer():
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.random], ids=repr)
 def test_random_layers_keep_the_mean_and_act_in_training_only(case):
-    layer = case.make(**case.options)
+    layer = case.new()
     given, y = case.apply(layer)
     run = K.function([*given, K.learning_phase()], [y])
     ones = [np.ones((400, *shape[1:]), "float32") for shape in case.shapes]

@@ -1,4 +1,5 @@
 """Graphs of layers: order, sharing, nesting, configs, losses and updates of each call, errors."""
+import gc
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from golden import reader
 from gpukeras import backend as K
 from gpukeras import layers as L
+from gpukeras.graph import Tensor
 from gpukeras.models import Model, Sequential, clone_model, model_from_json
 
 
@@ -201,6 +203,24 @@ def test_subclassed_model_finds_its_layers():
     assert K.int_shape(y) == (None, 1)
     assert [layer.name for layer in net.layers] == ["dense_1", "dense_2", "dense_3"]
     assert len(net.trainable_weights) == 6
+
+
+def test_building_models_does_not_grow_memory():
+    def build():
+        inner = Sequential([L.Conv2D(2, 3, input_shape=(6, 6, 1)), L.BatchNormalization(),
+                            L.Flatten(), L.Dropout(0.5), L.Dense(3, kernel_regularizer="l2")])
+        x = L.Input((6, 6, 1))
+        return len(Model(x, inner(x)).updates)
+
+    def living():
+        gc.collect()
+        return sum(isinstance(item, Tensor) for item in gc.get_objects())
+
+    build()
+    before = living()
+    for _ in range(20):
+        build()
+    assert living() <= before
 
 
 def test_errors_say_what_and_where():
