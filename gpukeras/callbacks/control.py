@@ -246,7 +246,7 @@ class ReduceLROnPlateau(Callback):
 
     def _lower(self, epoch, variable):
         old = float(K.get_value(variable))
-        if old <= self.min_lr:
+        if old <= np.float32(self.min_lr):           # the variable has rounded it
             return
         rate = max(old * self.factor, self.min_lr)
         K.set_value(variable, rate)
