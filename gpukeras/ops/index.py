@@ -146,18 +146,40 @@ class GatherGrad(Op):
         out, = outs
         flat = idx.reshape(-1)
         rows = gy.reshape(len(flat), -1) if gy.size else None
+        table = out.reshape(out.shape[0], -1) if gy.size else None
 
         def run() -> None:
             out.fill(0)
-            if rows is None:
-                return
-            check_range(flat, out.shape[0])
-            order = flat.argsort(kind="stable")
-            picked = flat[order]
-            first = np.flatnonzero(np.diff(picked, prepend=-1))
-            sums = np.add.reduceat(rows[order], first, axis=0)
-            out.reshape(out.shape[0], -1)[picked[first]] = sums
+            if rows is not None:
+                check_range(flat, len(table))
+                _add_rows(table, flat, rows)
         return run
+
+
+_ROUNDS = 8
+
+
+def _add_rows(table: np.ndarray, idx: np.ndarray, rows: np.ndarray) -> None:
+    """table[idx[i]] += rows[i] into zeros. The k-th occurrences of all indices go in one round."""
+    order = idx.argsort(kind="stable")
+    picked = idx[order]
+    first = np.flatnonzero(np.diff(picked, prepend=-1))
+    count = np.diff(first, append=len(idx))
+    often = count > _ROUNDS
+    if often.any():                                # padding, common words: one sum each
+        places = np.flatnonzero(np.repeat(often, count))
+        begins = np.cumsum(count[often]) - count[often]
+        table[picked[first[often]]] = np.add.reduceat(rows[order[places]], begins, axis=0)
+        first, count = first[~often], count[~often]
+    for k in range(_ROUNDS):
+        if k:
+            more = count > k
+            first, count = first[more], count[more]
+            if not len(first):
+                break
+            table[picked[first + k]] += rows[order[first + k]]
+        else:
+            table[picked[first]] = rows[order[first]]
 
 
 def plan_one_hot(op: "OneHot", ins: Types, outs: Types) -> LaunchPlan:

@@ -5,8 +5,6 @@ float32.
 """
 from __future__ import annotations
 
-from typing import Callable
-
 import numpy as np
 
 from ..errors import DtypeError, ShapeError
@@ -21,7 +19,7 @@ from .reduce import Count, mean
 Types = tuple[TensorType, ...]
 
 _SLICE = 64                                        # least rows worth a slice of their own
-_BLOCK = 1 << 15                                   # elements a host pass works on at a time
+_BLOCK, _ROW = 1 << 15, 1 << 11                    # elements of a block and of a row on the host
 
 
 def _axes(x: Tensor) -> tuple[int, ...]:
@@ -98,20 +96,40 @@ def plan_batch_norm_grad(op: "BatchNormGrad", ins: Types, outs: Types) -> Launch
 
 # ------------------------------------------------------------------------------ host
 
-def _blocks(*arrays: np.ndarray) -> list[list[np.ndarray]]:
-    """The matrices cut into blocks of rows that stay in the cache."""
-    rows = max(_BLOCK // max(arrays[0].shape[1], 1), 1)
-    return [[a[i:i + rows] for a in arrays] for i in range(0, len(arrays[0]), rows)]
+class _Blocks:
+    """Arrays (..., C) cut into blocks that stay in the cache, several pixels to a row.
 
+    NumPy's loops run along rows: a row of 1024 numbers costs less than 32 rows of 32.
+    """
 
-def _column_mean(parts: list, into: Callable[..., np.ndarray], total: np.ndarray,
-                 ones: np.ndarray, count: int) -> None:
-    """total = the mean over rows of into(*part), summed by BLAS within a block, then in double."""
-    total[...] = 0
-    for part in parts:
-        block = into(*part)
-        total += ones[:len(block)] @ block
-    total /= count
+    def __init__(self, *arrays: np.ndarray) -> None:
+        self.columns = arrays[0].shape[-1]
+        self.rows = arrays[0].size // self.columns
+        most = min(self.rows, max(_ROW // self.columns, 1))
+        self.lanes = next(k for k in range(most, 0, -1) if self.rows % k == 0)
+        wide = [a.reshape(-1, self.lanes * self.columns) for a in arrays]
+        step = max(_BLOCK // wide[0].shape[1], 1)
+        self.parts = [[a[i:i + step] for a in wide] for i in range(0, len(wide[0]), step)]
+        self.scratch = np.empty_like(self.parts[0][0])
+        self.ones = np.ones(len(self.scratch), arrays[0].dtype)
+        self.totals = np.zeros((2, self.lanes * self.columns))
+
+    def vector(self) -> np.ndarray:
+        """Room for one number per channel, repeated for every pixel of a row."""
+        return np.empty((self.lanes, self.columns), self.scratch.dtype)
+
+    def __iter__(self):
+        return iter(self.parts)
+
+    def add(self, block: np.ndarray, which: int = 0) -> None:
+        """Sum the rows of a block, by BLAS, to one of two totals in double."""
+        self.totals[which] += self.ones[:len(block)] @ block
+
+    def sums(self, which: int = 0) -> np.ndarray:
+        """The total of each channel since the last call."""
+        sums = self.totals[which].reshape(self.lanes, self.columns).sum(0)
+        self.totals[which] = 0
+        return sums
 
 
 class BatchNormTrain(Composite):
@@ -153,26 +171,23 @@ class BatchNormTrain(Composite):
         y, m, v = outs
         if x.dtype == np.float16 or not x.size:
             return None
-        matrix, flat = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
-        parts, rows = _blocks(matrix, flat), len(matrix)
-        ones = np.ones(len(parts[0][0]), x.dtype)
-        total, eps = np.empty(x.shape[-1]), self.eps
-        scale = np.empty_like(m)
-
-        def squares(part, out):
-            np.subtract(part, m, out=out)
-            return np.multiply(out, out, out=out)
+        blocks, eps = _Blocks(x, y), self.eps
+        centre, scale, shift = (blocks.vector() for _ in range(3))
+        flat_centre, flat_scale, flat_shift = (a.reshape(-1) for a in (centre, scale, shift))
 
         def run() -> None:
-            _column_mean(parts, lambda part, out: part, total, ones, rows)
-            np.copyto(m, total, "same_kind")
-            _column_mean(parts, squares, total, ones, rows)
-            np.copyto(v, total, "same_kind")
-            np.copyto(scale, gamma / np.sqrt(total + eps), "same_kind")
-            for part, out in parts:
-                np.subtract(part, m, out=out)
-                np.multiply(out, scale, out=out)
-                np.add(out, beta, out=out)
+            for part, _ in blocks:
+                blocks.add(part)
+            centre[...] = blocks.sums() / blocks.rows
+            for part, out in blocks:
+                np.subtract(part, flat_centre, out=out)
+                blocks.add(np.multiply(out, out, out=blocks.scratch[:len(out)]))
+            variance = blocks.sums() / blocks.rows
+            m[...], v[...] = centre[0], variance
+            scale[...], shift[...] = gamma / np.sqrt(variance + eps), beta
+            for _, out in blocks:
+                np.multiply(out, flat_scale, out=out)
+                np.add(out, flat_shift, out=out)
         return run
 
 
@@ -205,33 +220,28 @@ class BatchNormGrad(Composite):
         gx, ggamma, gbeta = outs
         if x.dtype == np.float16 or not x.size:
             return None
-        matrices = [a.reshape(-1, x.shape[-1]) for a in (x, gy, gx)]
-        parts, rows = _blocks(*matrices), len(matrices[0])
-        ones = np.ones(len(parts[0][0]), x.dtype)
-        total, eps = np.empty(x.shape[-1]), self.eps
-        by_x, by_g, shift = (np.empty_like(m) for _ in range(3))
-        scratch = np.empty_like(parts[0][0])
-
-        def products(part, g, out):
-            np.subtract(part, m, out=out)
-            return np.multiply(out, g, out=out)
+        blocks, eps = _Blocks(x, gy, gx), self.eps
+        centre, by_x, by_g, shift = (blocks.vector() for _ in range(4))
+        flat = [a.reshape(-1) for a in (centre, by_x, by_g, shift)]
 
         def run() -> None:
+            centre[...] = m
+            for part, g, out in blocks:
+                blocks.add(g, 1)
+                np.subtract(part, flat[0], out=out)
+                blocks.add(np.multiply(out, g, out=blocks.scratch[:len(out)]))
+            sum_gx, sum_g = blocks.sums(), blocks.sums(1)
             rstd = 1 / np.sqrt(v.astype("float64") + eps)
-            _column_mean(parts, lambda part, g, out: g, total, ones, 1)
-            np.copyto(gbeta, total, "same_kind")
-            np.copyto(shift, -gamma * rstd * total / rows, "same_kind")
-            _column_mean(parts, products, total, ones, 1)
-            np.copyto(ggamma, total * rstd, "same_kind")
-            np.copyto(by_x, -gamma * rstd ** 3 * total / rows, "same_kind")
-            np.copyto(by_g, gamma * rstd, "same_kind")
-            for part, g, out in parts:
-                centred = scratch[:len(part)]
-                np.subtract(part, m, out=centred)
-                np.multiply(centred, by_x, out=centred)
-                np.multiply(g, by_g, out=out)
-                np.add(out, centred, out=out)
-                np.add(out, shift, out=out)
+            gbeta[...], ggamma[...] = sum_g, sum_gx * rstd
+            # gx = by_g * gy + by_x * (x - mean) + shift
+            by_g[...] = gamma * rstd
+            by_x[...] = -gamma * rstd ** 3 * sum_gx / blocks.rows
+            shift[...] = -gamma * rstd * sum_g / blocks.rows
+            for _, g, out in blocks:
+                scaled = np.multiply(g, flat[2], out=blocks.scratch[:len(g)])
+                np.add(scaled, flat[3], out=scaled)
+                np.multiply(out, flat[1], out=out)
+                np.add(out, scaled, out=out)
         return run
 
 
