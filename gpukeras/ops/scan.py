@@ -11,8 +11,8 @@ from typing import Callable, Sequence
 import numpy as np
 
 from ..errors import GraphError, ShapeError
-from ..graph import (Constant, Graph, Node, Op, Placeholder, Tensor, TensorType, gradients, is_float,
-                     rebuild, toposort)
+from ..graph import (Constant, Graph, Node, Op, Placeholder, Tensor, TensorType, gradients,
+                     is_float, rebuild, toposort)
 from .broadcast import expand_dims, squeeze
 from .composite import evaluate
 from .math import zeros_like
@@ -184,8 +184,8 @@ class _ScanGradient:
                 for s, g, keep in zip(self.states, self.gys, self.op.keep)]
 
 
-def scan(step: Callable[..., tuple[Sequence[Tensor], Sequence[Tensor]]], sequences: Sequence[Tensor],
-         states: Sequence[Tensor], reverse: bool = False
+def scan(step: Callable[..., tuple[Sequence[Tensor], Sequence[Tensor]]],
+         sequences: Sequence[Tensor], states: Sequence[Tensor], reverse: bool = False
          ) -> tuple[list[Tensor], list[Tensor]]:
     """Run `step` once per time step.
 
