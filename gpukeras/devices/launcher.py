@@ -6,7 +6,7 @@ from typing import Callable, Sequence
 
 import numpy as np
 
-from ..config import flag
+from ..config import flag, number
 from ..errors import KernelError
 from ..ops.fused import Fused
 from ..ops.record import Expr, Fill, Gemm, In, Kernel, Launch, LaunchPlan, Out, Temp
@@ -15,6 +15,7 @@ from ..passes.schedule import Schedule, Step, Value
 from ..passes.target import CUDA
 from .array import RAW, DeviceArray
 from .base import Device, Executable
+from .check import checked
 from .codegen import FusedModule, launch_shape
 from .driver import Driver, GemmCall
 from .kernel_scan import bind_scan
@@ -65,6 +66,7 @@ class KernelExecutable(Executable):
         another."""
         self.device, self.driver = device, device.driver
         self.host_steps: list[Step] = []
+        self._checking = flag("GPUKERAS_CHECK") == "1"
         self._temps = _largest_temps(schedule)
         self.arena = arena or self.driver.alloc(max(schedule.arena_bytes + sum(self._temps), 1))
         self._arrays: dict[Value, DeviceArray] = dict(given or {})
@@ -94,7 +96,8 @@ class KernelExecutable(Executable):
     # ---- graphs
 
     def _may_replay(self) -> bool:
-        return flag("GPUKERAS_REPLAY") != "0" and not self.host_steps and bool(self.calls)
+        return (flag("GPUKERAS_REPLAY") != "0" and bool(self.calls)
+                and not self.host_steps and not self._checking)
 
     def _capture(self):
         with self.driver.capture() as graph:
@@ -153,20 +156,34 @@ class KernelExecutable(Executable):
         """One or more calls per step. All fused kernels are one module, compiled at once."""
         fused = FusedModule()
         names = {id(s): fused.add(s.op, *_types(s)) for s in schedule.steps if _is_fused(s)}
+        if names and number("GPUKERAS_DEBUG") >= 4:
+            print(fused.text())
         module = self.driver.load(fused.text(), "fused.cu") if names else None
         calls: list[Call] = []
-        for step in schedule.steps:
+        for i, step in enumerate(schedule.steps):
             if id(step) in names:
-                calls += self._bind_fused(step, module.kernel(names[id(step)]))
+                own = self._bind_fused(step, module.kernel(names[id(step)]))
             elif isinstance(step.op, Scan):
                 ins, outs = ([self.array(v) for v in values] for values in (step.ins, step.outs))
-                calls += bind_scan(self, step.op, ins, outs)
+                own = bind_scan(self, step.op, ins, outs)
             elif isinstance(step.op.cuda, Kernel):
-                calls += self._bind_plan(step)
+                own = self._bind_plan(step)
             else:
                 self.host_steps.append(step)
-                calls.append(self._bind_host(step))
+                own = [self._bind_host(step)]
+            calls += [self._checked(i, step, own)] if self._checking else own
         return calls
+
+    def _checked(self, i: int, step: Step, own: list[Call]) -> Call:
+        """The step's calls, then a comparison of its outputs with NumPy's."""
+        def run() -> None:
+            for call in own:
+                call()
+
+        def read(values: tuple[Value, ...]) -> tuple[np.ndarray, ...]:
+            return tuple(self.driver.download(self.array(v)) for v in values)
+
+        return checked(step, i, run, lambda: read(step.ins), lambda: read(step.outs))
 
     def _bind_fused(self, step: Step, kernel) -> list[Call]:
         n = step.outs[0].type.size

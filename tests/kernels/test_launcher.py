@@ -7,9 +7,11 @@ from gpukeras import devices
 from gpukeras.devices.emu import EmuDriver
 from gpukeras.devices.host import HostDevice
 from gpukeras.devices.launcher import KernelDevice
+from gpukeras.errors import KernelError
 from gpukeras.function import function
 from gpukeras.graph import Constant, Op, Placeholder, Variable, gradients
 from gpukeras.ops import broadcast, linalg, math
+from gpukeras.ops.record import Expr
 
 
 @pytest.fixture
@@ -138,3 +140,33 @@ def test_empty_arrays_launch_nothing(on):
     on(emulated())
     x = Placeholder("float32", (None, 3))
     assert function([x], [x * 2 + 1])([np.zeros((0, 3), "f4")])[0].shape == (0, 3)
+
+
+class Doubled(math.Elementwise):
+    """2 x, says NumPy; the kernel is wrong."""
+
+    cuda = Expr("a * 3")
+
+    def numpy(self, x):
+        return x * 2
+
+
+def test_check_names_the_first_step_that_differs_from_numpy(on, monkeypatch):
+    monkeypatch.setenv("GPUKERAS_CHECK", "1")
+    on(emulated())
+    x, w = Placeholder("float32", (3, 4)), Placeholder("float32", (4, 2))
+    a, b = np.ones((3, 4), "f4"), np.ones((4, 2), "f4")
+    right = function([x, w], [math.tanh(linalg.dot(x, w))])
+    for _ in range(3):
+        right([a, b])
+    assert devices.current().driver.counters.graph_launches == 0
+    with pytest.raises(KernelError, match="step 1 differs from NumPy(.|\n)*Doubled"):
+        function([x, w], [Doubled()(linalg.dot(x, w))])([a, b])
+
+
+def test_debug_4_prints_the_cuda_source(on, monkeypatch, capsys):
+    monkeypatch.setenv("GPUKERAS_DEBUG", "4")
+    on(emulated())
+    x = Placeholder("float32", (3,))
+    function([x], [math.tanh(x)])([np.ones(3, "f4")])
+    assert "tanh(a)" in capsys.readouterr().out
