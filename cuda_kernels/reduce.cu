@@ -11,7 +11,7 @@
 // reduce_middle   x[O,N,K] -> y[O,S,K]     block (32 columns, 8 rows), grid (O * tiles of K, S)
 // arg_rows        x[M,N] -> y[M] int64     place of the first extreme (ORDER > or <), block per row
 // arg_middle     x[O,N,K] -> y[O,K] int64      the same over the middle axis, one thread per output
-// cum_sum_fwd     x[O,N,K] -> y[O,N,K]     running sums over the middle axis, one thread per line
+// cumulate_fwd    x[O,N,K] -> y[O,N,K]     running FOLD along the middle axis, one thread per line
 #include "common.cuh"
 
 #ifndef Y
@@ -122,15 +122,15 @@ extern "C" __global__ void arg_middle(const T* __restrict__ x_onk, i64* __restri
     y_ok[i] = v.place;
 }
 
-extern "C" __global__ void cum_sum_fwd(const T* __restrict__ x_onk, T* __restrict__ y_onk, i64 O,
-                                       i64 N, i64 K, int reverse) {
+extern "C" __global__ void cumulate_fwd(const T* __restrict__ x_onk, T* __restrict__ y_onk, i64 O,
+                                        i64 N, i64 K, int reverse) {
     const i64 i = grid_start();
     if (i >= O * K) return;
     const i64 first = i / K * N * K + i % K;
-    W sum = 0;
+    W v = NEUTRAL;
     for (i64 n = 0; n < N; ++n) {
         const i64 at = first + (reverse ? N - 1 - n : n) * K;
-        sum += (W)x_onk[at];
-        y_onk[at] = (T)sum;
+        v = FOLD::join(v, (W)x_onk[at]);
+        y_onk[at] = (T)v;
     }
 }

@@ -68,6 +68,7 @@ def test_places_of_extremes_and_running_sums():
         assert np.array_equal(value(lambda t: K.argmax(t, axis), A), A.argmax(axis))
         assert np.array_equal(value(lambda t: K.argmin(t, axis), A), A.argmin(axis))
         close(value(lambda t: K.cumsum(t, axis), A), A.cumsum(axis))
+        close(value(lambda t: K.cumprod(t, axis), A), A.cumprod(axis))
     assert value(K.argmax, A).dtype == np.int64
 
 

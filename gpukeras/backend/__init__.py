@@ -10,7 +10,7 @@ from .core import (batch_get_value, batch_set_value, cast, cast_to_floatx, clear
                    ones, ones_like, placeholder, print_tensor, set_learning_phase, set_value, shape,
                    size, stop_gradient, switch, to_dense, update, update_add, update_sub, variable,
                    zeros, zeros_like)
-from .math import (abs, all, any, argmax, argmin, clip, cos, cumsum, equal, exp, greater,
+from .math import (abs, all, any, argmax, argmin, clip, cos, cumprod, cumsum, equal, exp, greater,
                    greater_equal, l2_normalize, less, less_equal, log, logsumexp, max, maximum,
                    mean, min, minimum, not_equal, pow, prod, round, sign, sin, sqrt, square, std,
                    sum, var)

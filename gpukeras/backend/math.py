@@ -191,6 +191,11 @@ def cumsum(x, axis=0):
     return reduce.cumsum(_tensor(x), axis)
 
 
+def cumprod(x, axis=0):
+    """Running product along `axis`."""
+    return reduce.cumprod(_tensor(x), axis)
+
+
 def l2_normalize(x, axis=None):
     """x / its L2 norm over `axis`, the norm at least 1e-6."""
     x = _tensor(x)

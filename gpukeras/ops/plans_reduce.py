@@ -155,11 +155,13 @@ def _plan_arg(op: Any, ins: Types, outs: Types, order: str) -> LaunchPlan:
                               defines=names),))
 
 
-def plan_cumsum(op: Any, ins: Types, outs: Types) -> LaunchPlan:
+def plan_cumulate(op: Any, ins: Types, outs: Types) -> LaunchPlan:
+    """Running folds (`op.fold`) along `op.axis`."""
     x, = ins
     if not x.size:
         return LaunchPlan(())
     outer, n, inner = _line(x, op.axis)
     args = (In(0), Out(0), np.int64(outer), np.int64(n), np.int64(inner), np.int32(op.reverse))
-    return LaunchPlan((Launch("cum_sum_fwd", grid_for(outer * inner), (THREADS,), args,
-                              defines=(("T", c_type(x.dtype)),)),))
+    names = (("T", c_type(x.dtype)), ("FOLD", op.fold), ("NEUTRAL", neutral(op.fold, x.dtype)))
+    return LaunchPlan((Launch("cumulate_fwd", grid_for(outer * inner), (THREADS,), args,
+                              defines=names),))

@@ -9,7 +9,8 @@ from ..errors import ShapeError
 from ..graph import Constant, Node, Op, Tensor, TensorType, is_float
 from .broadcast import broadcast_like, expand_dims, normal_axes, reduced_shape, sum_
 from .math import cast, div, equal, square
-from .plans_reduce import (plan_argmax, plan_argmin, plan_cumsum, plan_max, plan_min, plan_prod)
+from .plans_reduce import (plan_argmax, plan_argmin, plan_cumulate, plan_max, plan_min,
+                           plan_prod)
 from .record import Kernel
 
 
@@ -129,24 +130,44 @@ class ArgMin(ArgMax):
     _find = staticmethod(np.argmin)
 
 
-class CumSum(Op):
-    """Running sums along `axis`; `reverse` runs from the end."""
+class _Cumulate(Op):
+    """Running folds along `axis` by the NumPy ufunc `ufunc`; `reverse` runs from the end."""
 
     params = ("axis", "reverse")
-    cuda = Kernel("reduce.cu", plan_cumsum)
+    cuda = Kernel("reduce.cu", plan_cumulate)
     reverse = False
+    ufunc: np.ufunc
+    fold: str                                      # its name in common.cuh
 
     def infer(self, x: TensorType) -> TensorType:
         normal_axes(self.axis, x.ndim)
         return x
 
+    def numpy(self, x):
+        if self.reverse:
+            x = np.flip(x, self.axis)
+        y = self.ufunc.accumulate(x, self.axis, dtype=x.dtype)
+        return np.flip(y, self.axis) if self.reverse else y
+
+
+class CumSum(_Cumulate):
+    """Running sums along `axis`; `reverse` runs from the end."""
+
+    ufunc, fold = np.add, "Sum"
+
     def grad(self, node: Node, gy: Tensor):
         return (CumSum(self.axis, not self.reverse)(gy),)
 
-    def numpy(self, x):
-        if self.reverse:
-            return np.flip(np.cumsum(np.flip(x, self.axis), self.axis, dtype=x.dtype), self.axis)
-        return np.cumsum(x, self.axis, dtype=x.dtype)
+
+class CumProd(_Cumulate):
+    """Running products along `axis`; `reverse` runs from the end."""
+
+    ufunc, fold = np.multiply, "Product"
+
+    def grad(self, node: Node, gy: Tensor):
+        # By division, as Prod: NaN from the first 0 on.
+        x, = node.inputs
+        return (CumSum(self.axis, not self.reverse)(gy * node.outputs[0]) / x,)
 
 
 Axes = int | Sequence[int] | None
@@ -191,3 +212,7 @@ def argmin(x: Tensor, axis: int = -1) -> Tensor:
 
 def cumsum(x: Tensor, axis: int = 0) -> Tensor:
     return CumSum(normal_axes(axis, x.ndim)[0])(x)
+
+
+def cumprod(x: Tensor, axis: int = 0) -> Tensor:
+    return CumProd(normal_axes(axis, x.ndim)[0])(x)

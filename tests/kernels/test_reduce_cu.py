@@ -4,10 +4,10 @@ import pytest
 from check import prove
 
 from gpukeras.ops.broadcast import Sum
-from gpukeras.ops.reduce import ArgMax, ArgMin, CumSum, Max, Min, Prod
+from gpukeras.ops.reduce import ArgMax, ArgMin, CumProd, CumSum, Max, Min, Prod
 
 BUDGETS = {"reduce_rows": 64, "reduce_warps": 56, "reduce_middle": 72, "arg_rows": 40,
-           "arg_middle": 48, "cum_sum_fwd": 48}
+           "arg_middle": 48, "cumulate_fwd": 48}
 VARIANTS = [(("T", "float"),), (("T", "double"),), (("T", "float16"),), (("T", "long long"),),
             (("T", "bool"), ("Y", "int"), ("W", "int")),
             (("T", "float"), ("FOLD", "Max"), ("NEUTRAL", "((W)-POS_INF)"))]
@@ -66,8 +66,11 @@ def test_places_of_extremes(kind, find, shape, axis, entry):
 
 def test_running_sums():
     x = np.random.default_rng(4).standard_normal((3, 40, 5)).astype("f4")
-    y, = prove(CumSum(1), x, entries=["cum_sum_fwd"])
+    y, = prove(CumSum(1), x, entries=["cumulate_fwd"])
     np.testing.assert_allclose(y, np.cumsum(x.astype("f8"), 1), rtol=1e-5, atol=1e-5)
-    y, = prove(CumSum(2, True), x, entries=["cum_sum_fwd"])
+    y, = prove(CumSum(2, True), x, entries=["cumulate_fwd"])
     np.testing.assert_allclose(y, np.cumsum(x[..., ::-1].astype("f8"), 2)[..., ::-1], rtol=1e-5,
                                atol=1e-5)
+    x = np.random.default_rng(4).uniform(0.5, 1.5, (3, 40, 5)).astype("f4")
+    y, = prove(CumProd(1), x, entries=["cumulate_fwd"])
+    np.testing.assert_allclose(y, np.cumprod(x.astype("f8"), 1), rtol=1e-5)

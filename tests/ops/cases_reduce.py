@@ -3,7 +3,7 @@ import numpy as np
 from check import SIZES, Case
 
 from gpukeras.ops.broadcast import Sum, SumLike
-from gpukeras.ops.reduce import ArgMax, ArgMin, Count, CumSum, Max, Min, Prod
+from gpukeras.ops.reduce import ArgMax, ArgMin, Count, CumProd, CumSum, Max, Min, Prod
 
 ALL = ("float32", "float16", "float64")
 TIES = np.array([[1.0, 3, 3, -1], [2, 2, -5, 2], [0, 0, 0, 0]])
@@ -40,5 +40,6 @@ CASES = [
     Case(ArgMax(1), (np.array([[1, np.nan, 9, np.nan]]),), grad=False),
     Case(ArgMax(1), ((5, 7, 33),), grad=False),
     Case(Count((0, 2), "float32"), ((3, 4, 5),), grad=False),
-    *(Case(CumSum(axis, reverse), ((4, 5, 33),)) for axis in (0, 2) for reverse in (False, True)),
+    *(Case(op(axis, reverse), ((4, 5, 33),))
+      for op in (CumSum, CumProd) for axis in (0, 2) for reverse in (False, True)),
 ]
