@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gpukeras import backend as K
-from gpukeras.layers import BatchNormalization, Conv1D, Conv2D, Dense, Flatten
+from gpukeras.layers import BatchNormalization, Conv1D, Conv2D, Dense
 from gpukeras.models import Sequential, h5_layout, load_model, save_model
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "golden"))
@@ -249,7 +249,7 @@ def test_kernels_of_theano_are_reversed_and_reshaped(tmp_path):
 def test_frozen_layers_keep_their_place(tmp_path):
     def model():
         inner = Sequential([Dense(3, input_shape=(2,)), BatchNormalization(), Dense(2)], "inner")
-        return Sequential([inner, Flatten(), Dense(1)])
+        return Sequential([inner, Dense(1)])
 
     source, target = model(), model()
     target.load_weights(saved_weights(source, tmp_path))
