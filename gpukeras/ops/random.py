@@ -48,18 +48,19 @@ def fresh_seed() -> int:
     return int(np.random.randint(1 << 31))
 
 
-def raw_words(seed: int, salt: int, step: int, blocks: int) -> np.ndarray:
-    """4 * blocks uint64: the random bits of blocks 0, 1, ..."""
+def raw_words(seed: int, salt: int, step: int, blocks: int, first: int = 0) -> np.ndarray:
+    """4 * blocks uint64: the random bits of blocks first, first + 1, ..."""
     mask = (1 << 64) - 1
     key = np.array([seed & mask, salt & mask], np.uint64)
-    counter = np.array([0, 0, int(step) & mask, 0], np.uint64)
+    counter = np.array([first, 0, int(step) & mask, 0], np.uint64)
     return np.random.Philox(key=key, counter=counter).random_raw(4 * blocks)
 
 
 class _Random(Op):
-    """An op on (step[, like]); `draw(step, n)` gives its first n elements as a vector."""
+    """An op on (step[, like]); `draw(step, start, n)` gives n elements from `start` on."""
 
     foldable = False
+    chunk = 1 << 14                                # elements drawn at a time: they stay in the cache
     salt: int
     shape: tuple
     seed: int
@@ -92,21 +93,32 @@ class _Random(Op):
         return (None,) * len(node.inputs)
 
     def numpy(self, step, like=None):
-        shape = self._shape(like)
-        return self.draw(int(step), int(np.prod(shape, dtype=np.int64))).reshape(shape)
+        out = np.empty(self._shape(like), self.dtype)
+        self._fill(int(step), out.reshape(-1))
+        return out
 
-    def draw(self, step: int, n: int) -> np.ndarray:
+    def host(self, ins, outs):
+        counter, flat = ins[0], outs[0].reshape(-1)
+        return lambda: self._fill(int(counter), flat)
+
+    def _fill(self, step: int, flat: np.ndarray) -> None:
+        for start in range(0, flat.size, self.chunk):
+            part = flat[start:start + self.chunk]
+            part[...] = self.draw(step, start, part.size)
+
+    def draw(self, step: int, start: int, n: int) -> np.ndarray:
+        """start is a multiple of 16."""
         raise NotImplementedError
 
-    def bits(self, step: int, n: int) -> np.ndarray:
-        """Random integers for n elements: 64 bits each for float64, else 32."""
-        if self.dtype == "float64":
-            return raw_words(self.seed, self.salt, step, -(-n // 4))[:n]
-        return raw_words(self.seed, self.salt, step, -(-n // 8)).view(np.uint32)[:n]
+    def bits(self, step: int, start: int, n: int) -> np.ndarray:
+        """Random integers for n elements: 64 bits each for float64, 16 for bool, else 32."""
+        per_block, kind = {"float64": (4, "u8"), "bool": (16, "u2")}.get(self.dtype, (8, "u4"))
+        words = raw_words(self.seed, self.salt, step, -(-n // per_block), start // per_block)
+        return words.view(kind)[:n]
 
-    def open_unit(self, step: int, n: int) -> np.ndarray:
+    def open_unit(self, step: int, start: int, n: int) -> np.ndarray:
         """n numbers in (0, 1), float64."""
-        bits = self.bits(step, n)
+        bits = self.bits(step, start, n)
         if self.dtype == "float64":
             return ((bits >> np.uint64(12)).astype("float64") + 0.5) * 2.0 ** -52
         return (bits.astype("float64") + 0.5) * 2.0 ** -32
@@ -136,10 +148,10 @@ class RandomUniform(_Random):
     params = ("shape", "low", "high", "seed", "dtype")
     salt, entry = 1, "random_uniform_fwd"
 
-    def draw(self, step, n):
+    def draw(self, step, start, n):
         work = arithmetic(self.dtype)
         low, span = self.scalars()
-        bits = self.bits(step, n)
+        bits = self.bits(step, start, n)
         if work == "float64":
             u = (bits >> np.uint64(11)) * 2.0 ** -53
         else:
@@ -160,8 +172,8 @@ class RandomNormal(_Random):
     params = ("shape", "mean", "stddev", "seed", "dtype")
     salt, entry = 2, "random_normal_fwd"
 
-    def draw(self, step, n):
-        u = self.open_unit(step, n + n % 2)
+    def draw(self, step, start, n):
+        u = self.open_unit(step, start, n + n % 2)
         radius = np.sqrt(-2.0 * np.log(u[0::2]))
         angle = 6.283185307179586 * u[1::2]
         u[0::2] = radius * np.cos(angle) * self.stddev + self.mean
@@ -182,8 +194,8 @@ class TruncatedNormal(_Random):
     salt, entry = 3, "truncated_normal_fwd"
     p_low, p_span = 0.022750131948179195, 0.9544997361036416       # P(z < -2), P(-2 < z < 2)
 
-    def draw(self, step, n):
-        p = self.open_unit(step, n) * self.p_span + self.p_low
+    def draw(self, step, start, n):
+        p = self.open_unit(step, start, n) * self.p_span + self.p_low
         return _rounded(normal_quantile(p) * self.stddev + self.mean, self.dtype)
 
     def scalars(self):
@@ -234,27 +246,17 @@ class RandomMask(_Random):
     params = ("shape", "rate", "seed")
     salt, entry = 4, "random_mask_fwd"
     dtype = "bool"
+    chunk = 1 << 17
 
     @property
     def threshold(self) -> int:
         return round(self.rate * 65536)
 
-    def _halves(self, step: int, n: int) -> np.ndarray:
-        return raw_words(self.seed, self.salt, step, -(-n // 16)).view(np.uint16)[:n]
-
-    def draw(self, step, n):
-        return self._halves(step, n) >= self.threshold
+    def draw(self, step, start, n):
+        return self.bits(step, start, n) >= self.threshold
 
     def scalars(self):
         return (np.uint32(self.threshold),)
-
-    def host(self, ins, outs):
-        counter, (y,) = ins[0], outs
-        flat, threshold = y.reshape(-1), self.threshold
-
-        def run() -> None:
-            np.greater_equal(self._halves(int(counter), flat.size), threshold, out=flat)
-        return run
 
 
 class Dropout(Elementwise):
