@@ -160,6 +160,14 @@ def test_import_touches_no_device_and_no_big_package():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_tests_start_without_torch():
+    """`make test` installs no torch (5 GB): what compares with it asks pytest.importorskip."""
+    early = [f"{short(p)}:{node.lineno}" for p in sources(ROOT / "tests", suffixes=(".py",))
+             for node in parse(p).body if isinstance(node, (ast.Import, ast.ImportFrom))
+             for alias in node.names if "torch" in (alias.name, getattr(node, "module", None))]
+    assert not early
+
+
 # ---- flags
 
 def test_flags_are_few_and_documented():

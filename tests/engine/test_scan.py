@@ -2,7 +2,6 @@
 device."""
 import numpy as np
 import pytest
-import torch
 
 from gpukeras.devices import use
 from gpukeras.devices.choose import Choice
@@ -37,6 +36,7 @@ def rnn(dtype="float32", reverse=False, steps=None):
 
 
 def torch_rnn(reverse):
+    torch = pytest.importorskip("torch")
     w, u, x, s = (torch.tensor(a, requires_grad=True) for a in (W, U, X, S))
     h, squares = s, []
     for t in range(len(X))[::-1 if reverse else 1]:
