@@ -1,6 +1,6 @@
 """Convolutions over one, two and three spatial axes."""
 from .. import backend as K
-from ..utils.conv_utils import normalize_padding, normalize_tuple
+from ..utils.conv_utils import deconv_length, normalize_padding, normalize_tuple
 from .base import Layer
 from .spec import InputSpec
 
@@ -34,6 +34,10 @@ class _Conv(Layer):
                   activity_regularizer=activity_regularizer,
                   kernel_constraint=kernel_constraint, bias_constraint=bias_constraint)
         self.input_spec = InputSpec(ndim=rank + 2)
+
+    def _forget(self, *names):
+        """Leave arguments out of the config, which a subclass does not have."""
+        self._kept = tuple(name for name in self._kept if name not in names)
 
     @property
     def _channel_axis(self):
@@ -142,8 +146,89 @@ class Conv3D(_Conv):
                          kernel_constraint, bias_constraint, **kwargs)
 
 
-Convolution1D = Conv1D
-Convolution2D = Conv2D
-Convolution3D = Conv3D
+class _Transposed:
+    """Convolution backwards, for a subclass of Conv2D or Conv3D: larger outputs for strides above 1.
 
-__all__ = ["Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D"]
+    kernel (*kernel_size, filters, in); y[i * stride + a] += x[i] * kernel[a].
+    """
+
+    def _keep_output_padding(self, output_padding):
+        if output_padding is not None:
+            output_padding = normalize_tuple(output_padding, self.rank, "output_padding")
+            if any(p >= s for p, s in zip(output_padding, self.strides)):
+                raise ValueError(f"Stride {self.strides} must be greater than output padding "
+                                 f"{output_padding}")
+        self.keep(output_padding=output_padding)
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(
+            "kernel", (*self.kernel_size, self.filters, self._channels(input_shape)))
+        self.bias = self.add_weight("bias", (self.filters,)) if self.use_bias else None
+        Layer.build(self, input_shape)
+
+    def convolve(self, x):
+        first = 2 if self.data_format == "channels_first" else 1
+        sizes = K.int_shape(x)[first:first + self.rank]
+        if None in sizes:
+            raise ValueError(f"{type(self).__name__} needs the size of its input, got "
+                             f"{K.int_shape(x)}{self._place()}")
+        padding = self.output_padding or (None,) * self.rank
+        sizes = [deconv_length(*values) for values in zip(
+            sizes, self.strides, self.kernel_size, (self.padding,) * self.rank, padding,
+            self.dilation_rate)]
+        batch = K.shape(x)[0]
+        shape = ((batch, self.filters, *sizes) if first == 2 else (batch, *sizes, self.filters))
+        return self._transposed(x, shape)
+
+
+class Conv2DTranspose(_Transposed, Conv2D):
+    """Convolution of images backwards: from the output of a Conv2D to the shape of its input.
+
+    # Arguments
+        output_padding: rows and columns to add at one end; None for the size L * strides (same) or
+            L * strides + max(kernel - strides, 0) (valid).
+        filters and the rest: as for Conv2D.
+    """
+
+    def __init__(self, filters, kernel_size, strides=(1, 1), padding="valid", output_padding=None,
+                 data_format=None, dilation_rate=(1, 1), activation=None, use_bias=True,
+                 kernel_initializer="glorot_uniform", bias_initializer="zeros",
+                 kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 kernel_constraint=None, bias_constraint=None, **kwargs):
+        super().__init__(filters, kernel_size, strides, padding, data_format, dilation_rate,
+                         activation, use_bias, kernel_initializer, bias_initializer,
+                         kernel_regularizer, bias_regularizer, activity_regularizer,
+                         kernel_constraint, bias_constraint, **kwargs)
+        self._keep_output_padding(output_padding)
+
+    def _transposed(self, x, shape):
+        return K.conv2d_transpose(x, self.kernel, shape, self.strides, self.padding,
+                                  self.data_format, self.dilation_rate)
+
+
+class Conv3DTranspose(_Transposed, Conv3D):
+    """Convolution of volumes backwards; arguments as for Conv2DTranspose, without dilation_rate."""
+
+    def __init__(self, filters, kernel_size, strides=(1, 1, 1), padding="valid",
+                 output_padding=None, data_format=None, activation=None, use_bias=True,
+                 kernel_initializer="glorot_uniform", bias_initializer="zeros",
+                 kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 kernel_constraint=None, bias_constraint=None, **kwargs):
+        super().__init__(filters, kernel_size, strides, padding, data_format, 1, activation,
+                         use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
+                         bias_regularizer, activity_regularizer, kernel_constraint,
+                         bias_constraint, **kwargs)
+        self._forget("dilation_rate")
+        self._keep_output_padding(output_padding)
+
+    def _transposed(self, x, shape):
+        return K.conv3d_transpose(x, self.kernel, shape, self.strides, self.padding,
+                                  self.data_format)
+
+
+Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D
+Deconvolution2D = Deconv2D = Convolution2DTranspose = Conv2DTranspose
+Deconvolution3D = Deconv3D = Conv3DTranspose
+
+__all__ = ["Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "Conv3DTranspose", "Convolution1D",
+           "Convolution2D", "Convolution3D", "Deconvolution2D", "Deconvolution3D"]

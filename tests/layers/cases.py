@@ -48,6 +48,12 @@ CONVOLUTIONS = [
     row(L.Conv2D, IMAGE, filters=2, kernel_size=2, data_format="channels_first"),
     row(L.Conv3D, VOLUME, filters=2, kernel_size=2, padding="same", strides=2),
 ]
+CONVOLUTIONS += [
+    row(L.Conv2DTranspose, IMAGE, filters=2, kernel_size=3, strides=2, padding="same"),
+    row(L.Conv2DTranspose, IMAGE, filters=2, kernel_size=3, strides=(2, 3), output_padding=(1, 2)),
+    row(L.Conv2DTranspose, IMAGE, filters=2, kernel_size=2, data_format="channels_first"),
+    row(L.Conv3DTranspose, VOLUME, filters=2, kernel_size=2, strides=2, activation="tanh"),
+]
 POOLING = [row(getattr(L, f"{kind}Pooling{rank}D"), shape, **options)
            for rank, shape in ((1, SEQUENCE), (2, IMAGE), (3, VOLUME))
            for kind in ("Max", "Average")
