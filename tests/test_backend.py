@@ -245,6 +245,28 @@ def test_transposed_convolution_with_same_padding_is_the_adjoint():
     np.testing.assert_allclose((forward * y).sum(), (back * x).sum(), rtol=1e-4)
 
 
+def test_local_convolutions():
+    x, w = RNG.normal(size=(2, 7, 3)), RNG.normal(size=(3, 6, 4))
+    wanted = np.stack([x[:, 2 * i:2 * i + 2].reshape(2, 6) @ w[i] for i in range(3)], 1)
+    got = value(lambda t: K.local_conv1d(t, K.constant(w), (2,), (2,)), x.astype("float32"))
+    close(got, wanted, 1e-4, 1e-5)
+
+    x, w = RNG.normal(size=(2, 5, 4, 3)), RNG.normal(size=(6, 12, 4))
+    wanted = np.zeros((2, 2, 3, 4))
+    for i, j in np.ndindex(2, 3):
+        patch = x[:, 2 * i:2 * i + 2, j:j + 2]
+        wanted[:, i, j] = patch.reshape(2, 12) @ w[3 * i + j]
+    args = (2, 2), (2, 1), (2, 3)
+    got = value(lambda t: K.local_conv2d(t, K.constant(w), *args), x.astype("float32"))
+    close(got, wanted, 1e-4, 1e-5)
+    other = w.reshape(6, 4, 3, 4).transpose(0, 2, 1, 3).reshape(6, 12, 4)      # (in, kh * kw)
+    got = value(lambda t: K.local_conv2d(t, K.constant(other), *args, "channels_first"),
+                np.moveaxis(x, -1, 1).astype("float32"))
+    close(got, np.moveaxis(wanted, -1, 1), 1e-4, 1e-5)
+    with pytest.raises(ValueError, match="local convolution"):
+        K.local_conv1d(K.placeholder(shape=(None, 7, 2)), K.constant(w), (2,), (2,))
+
+
 @pytest.mark.parametrize("mode", ["max", "avg"])
 @pytest.mark.parametrize("name, shape", [("pool2d", (2, 6, 7, 3)), ("pool3d", (1, 4, 5, 6, 2))])
 def test_pools(name, shape, mode):

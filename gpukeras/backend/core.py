@@ -1,4 +1,5 @@
 """Tensors, variables, functions, gradients, and what happens in which learning phase."""
+import contextlib
 import gc
 
 import numpy as np
@@ -340,6 +341,21 @@ def set_learning_phase(value):
     """
     settings.fix_phase(value)
     engine.set_default_phase(bool(value))
+
+
+def control_dependencies(control_inputs):
+    """A context in which nothing changes: the graph is pure, so there is no order to force."""
+    return contextlib.nullcontext()
+
+
+def symbolic(func):
+    """Decorator of functions that build graph; here all do, so it returns `func` itself."""
+    return func
+
+
+def eager(func):
+    """The counterpart of `symbolic`; returns `func` itself."""
+    return func
 
 
 def clear_session():

@@ -9,6 +9,7 @@ from ..ops import conv as conv_ops
 from ..ops import math as op
 from ..ops import nn as nn_ops
 from ..ops import pool as pool_ops
+from ..ops.local import local_conv
 from ..ops.shape import transpose
 from .core import constant, ndim
 from .settings import epsilon, normalize_data_format
@@ -277,6 +278,24 @@ def conv3d_transpose(x, kernel, output_shape, strides=(1, 1, 1), padding="valid"
                      data_format=None):
     """conv3d backwards: x (batch, d, h, w, in), kernel (kd, kh, kw, out, in) -> `output_shape`."""
     return _conv_transpose(x, kernel, output_shape, strides, padding, data_format, 1)
+
+
+def local_conv1d(inputs, kernel, kernel_size, strides, data_format=None):
+    """Convolution with a kernel of its own at every step: kernel (steps', k * in, out)."""
+    normalize_data_format(data_format)
+    return local_conv(inputs, kernel, tuple(kernel_size), tuple(strides), kernel.shape[:1])
+
+
+def local_conv2d(inputs, kernel, kernel_size, strides, output_shape, data_format=None):
+    """Convolution with a kernel of its own at every place: (rows' * cols', kh * kw * in, out).
+
+    output_shape: (rows', cols'). For channels_first the kernel's rows are ordered (in, kh, kw).
+    """
+    data_format = normalize_data_format(data_format)
+    first = data_format == "channels_first"
+    y = local_conv(_channels_last(inputs, data_format), kernel, tuple(kernel_size), tuple(strides),
+                   tuple(output_shape), channels_major=first)
+    return _back(y, data_format)
 
 
 def _pool(x, pool_size, strides, padding, data_format, pool_mode):
