@@ -34,10 +34,11 @@ def _of_size(size, axis, rank):
     entry = size.node
     while not isinstance(entry.op, (Slice, Leaf)):
         entry = entry.inputs[0].node
-    if not isinstance(entry.op, Slice) or not isinstance(entry.inputs[0].node.op, broadcast.Shape):
-        raise ValueError(f"random numbers with {size} as a size: expected a number, or an entry of "
-                         "K.shape(x)")
-    x, ((source, _, _),) = entry.inputs[0].node.inputs[0], entry.op.slices
+    of_shape = isinstance(entry.op, Slice) and entry.inputs[0].node
+    if not of_shape or not isinstance(of_shape.op, broadcast.Shape):
+        raise ValueError(f"random numbers with {size} as a size: expected a number, or an entry "
+                         "of K.shape(x)")
+    x, ((source, _, _),) = of_shape.inputs[0], entry.op.slices
     others = tuple(i for i in range(x.ndim) if i != source)
     vector = broadcast.sum_(x, others) if others else x
     return broadcast.expand_dims(vector, tuple(i for i in range(rank) if i != axis))

@@ -147,7 +147,7 @@ class Conv3D(_Conv):
 
 
 class _Transposed:
-    """Convolution backwards, for a subclass of Conv2D or Conv3D: larger outputs for strides above 1.
+    """Convolution backwards, for a subclass of Conv2D or Conv3D: strides above 1 enlarge.
 
     kernel (*kernel_size, filters, in); y[i * stride + a] += x[i] * kernel[a].
     """

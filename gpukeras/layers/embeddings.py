@@ -10,8 +10,8 @@ class Embedding(Layer):
     # Arguments
         input_dim: number of rows: the largest integer plus 1.
         output_dim: length of a row.
-        embeddings_initializer, embeddings_regularizer, activity_regularizer, embeddings_constraint: as
-            for the kernel of Dense.
+        embeddings_initializer, embeddings_regularizer, activity_regularizer,
+        embeddings_constraint: as for the kernel of Dense.
         mask_zero: whether 0 means "no step" for the layers that follow.
         input_length: number of steps, needed by a Flatten and Dense that follow.
 

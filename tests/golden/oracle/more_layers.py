@@ -75,8 +75,8 @@ def convolution_cases():
                                                         activation='tanh'), [IMAGE]
     yield 'conv2d_transpose', L.Conv2DTranspose(4, 3), [IMAGE]
     yield 'conv2d_transpose_same', L.Conv2DTranspose(4, (3, 2), strides=2, padding='same'), [IMAGE]
-    yield 'conv2d_transpose_padded', L.Conv2DTranspose(4, 3, strides=(2, 3), output_padding=(1, 2)), \
-        [IMAGE]
+    yield 'conv2d_transpose_padded', L.Conv2DTranspose(4, 3, strides=(2, 3),
+                                                       output_padding=(1, 2)), [IMAGE]
     yield 'conv2d_transpose_dilated', L.Conv2DTranspose(2, 3, dilation_rate=2), [IMAGE]
     yield 'conv2d_transpose_first', L.Conv2DTranspose(4, 3, strides=2, **FIRST), [(3, 4, 5)]
     yield 'conv3d_transpose', L.Conv3DTranspose(3, 2, strides=(1, 2, 2), padding='same'), [VOLUME]
