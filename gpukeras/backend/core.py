@@ -359,8 +359,9 @@ def eager(func):
 
 
 def clear_session():
-    """Forget names and the learning phase, and free what no model holds any more."""
+    """Forget names, the learning phase and the number of random draws; free what nobody holds."""
     settings.reset_names()
+    random.reset_step()
     settings.fix_phase(None)
     engine.set_default_phase(False)
     gc.collect()

@@ -5,8 +5,10 @@ import numpy as np
 
 from ..callbacks import CallbackList, History, ProgbarLogger
 from ..callbacks.base import BatchLogs
+from ..devices import current as current_device
 from ..utils.generic_utils import Progbar
 from .data import batches, shuffled
+from .steps import Resident
 
 
 class Feed:
@@ -24,6 +26,9 @@ class Feed:
         self.count = len(arrays[0]) if arrays else 0
         self.bounds = batches(self.count, batch_size)
         self._shapes = {}
+
+    def begin(self, index):
+        """Start an epoch in the order `index`."""
 
     def run(self, start, end, index=None):
         """Run the step on samples start to end, in the order `index` if given; the executable."""
@@ -49,12 +54,43 @@ class Feed:
         return executable
 
 
+class ResidentFeed(Feed):
+    """Arrays that were sent to the device once, for a train step that picks its batches there."""
+
+    def __init__(self, step, arrays, batch_size):
+        super().__init__(step, arrays, batch_size)
+        resident = step.resident
+        if resident is not None and resident.key == resident.key_of(self.arrays):
+            resident.fill(self.arrays)
+        else:
+            step.resident = None                   # the old data go before the new ones come
+            step.resident = Resident(step, self.arrays)
+
+    def begin(self, index):
+        self.step.resident.begin(index)
+
+    def run(self, start, end, index=None):
+        self.step.resident.run(end - start)
+
+
+def feed_of(step, arrays, batch_size):
+    """The feed for training: data stay on a GPU if a quarter of its free memory holds them."""
+    driver = getattr(current_device(), "driver", None)
+    if driver is not None and arrays and all(isinstance(x, np.ndarray) for x in arrays):
+        used, total = driver.memory_info()
+        if sum(x.nbytes for x in arrays) <= (total - used) // 4:
+            return ResidentFeed(step, arrays, batch_size)
+    return Feed(step, arrays, batch_size)
+
+
 _CONVERT = 1 << 31                                 # bytes: larger data are converted batch by batch
 
 
 def _ready(x, tensor):
     """Data in the type of their placeholder, unless that is too large to keep."""
     if isinstance(x, np.ndarray) and x.dtype != tensor.dtype:
+        if x.dtype == np.uint8:
+            return x                               # pictures: a quarter of the size as they are
         if x.size * np.dtype(tensor.dtype).itemsize < _CONVERT:
             return x.astype(tensor.dtype)
     return x
@@ -104,6 +140,7 @@ def fit(model, feed, validation, *, batch_size, epochs, verbose, callbacks, shuf
         feed.step.reset()
         callbacks.on_epoch_begin(epoch)
         index = shuffled(index, batch_size, shuffle)
+        feed.begin(index)
         seen, finished = _train_epoch(feed, index if shuffle else None, callbacks, owner)
         averages, logs = feed.step.averages(seen), {}
         if validation is not None and finished and due(validation_freq, epoch):

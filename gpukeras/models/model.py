@@ -249,7 +249,8 @@ class Model(Network):
         """The batches of a step for checked data."""
         weighted = tuple(w is not None for w in weights)
         arrays = [*xs, *ys, *[w for w in weights if w is not None]]
-        return loop.Feed(self._step(kind, weighted), arrays, batch_size)
+        make = loop.feed_of if kind == "train" else loop.Feed
+        return make(self._step(kind, weighted), arrays, batch_size)
 
     # ---------------------------------------------------------------- fit, evaluate, predict
 

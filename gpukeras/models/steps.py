@@ -2,7 +2,7 @@
 import numpy as np
 
 from .. import backend as K
-from ..graph import rebuild
+from ..graph import Variable, rebuild
 
 
 def _function(inputs, outputs, updates, name, phase):
@@ -19,11 +19,67 @@ class Step:
 
     def __init__(self, feeds, outputs, updates, name, phase):
         self.feeds = feeds
+        self.updates, self.name, self.phase = updates, name, phase
         self.function = _function(feeds, outputs, updates, name, phase)
 
     def bind(self, shapes):
         """The executable for arrays of these shapes."""
         return self.function.specialise(shapes)
+
+
+class Resident:
+    """A train step that takes its batches from data on the device.
+
+    The data are tables, `order` the numbers of the samples of an epoch and `at` the place in it. A
+    step reads its rows and moves `at` on, so the host sends nothing.
+
+    # Arguments
+        step: the step to feed.
+        arrays: one array per placeholder of the step, of equal length.
+    """
+
+    def __init__(self, step, arrays):
+        self.step = step
+        self.key = self.key_of(arrays)
+        self._tables = [_table(x) for x in arrays]
+        self._order = K.zeros((len(arrays[0]),), dtype="int32", name="order")
+        self._at = K.zeros((), dtype="int32", name="at")
+        self._functions = {}
+
+    @staticmethod
+    def key_of(arrays):
+        """Data of the same key can use the same compiled steps."""
+        return tuple((x.shape, x.dtype.name) for x in arrays)
+
+    def fill(self, arrays):
+        """Send new data of the same shapes and types."""
+        for table, x in zip(self._tables, arrays, strict=True):
+            K.set_value(table, x)
+
+    def begin(self, order):
+        """Start an epoch; order: numbers of the samples."""
+        K.set_value(self._order, order)
+        K.set_value(self._at, 0)
+
+    def run(self, size):
+        """Do the step on the next `size` samples."""
+        function = self._functions.get(size)
+        if function is None:
+            function = self._functions[size] = self._make(size)
+        function.run(())
+
+    def _make(self, size):
+        rows = K.gather(self._order, self._at + K.arange(size, dtype="int32"))
+        batch = {feed: K.cast(K.gather(table, rows), feed.dtype)
+                 for feed, table in zip(self.step.feeds, self._tables, strict=True)}
+        values = rebuild([value for _, value in self.step.updates], batch)
+        updates = [(v, value) for (v, _), value in zip(self.step.updates, values, strict=True)]
+        return _function([], [], [*updates, K.update_add(self._at, size)], self.step.name,
+                         self.step.phase)
+
+
+def _table(x):
+    return Variable(lambda: x, x.dtype.name, "data", trainable=False, shape=x.shape)
 
 
 class PredictStep(Step):
@@ -80,6 +136,8 @@ class _LossStep(Step):
 
 class TrainStep(_LossStep):
     """One update of the weights."""
+
+    resident = None                                # data on the device, of the last `fit`
 
     def __init__(self, model, weighted):
         self._model = model

@@ -89,7 +89,8 @@ def test_logs_are_a_dict_for_everybody():
                     pickled=pickle.loads(pickle.dumps(logs)), length=len(logs), shown=repr(logs),
                     has="loss" in logs, lacks="val_loss" in logs, none=logs.get("val_loss"))
 
-    regression().fit(X, Y, batch_size=20, verbose=0, callbacks=[C.LambdaCallback(on_batch_end=look)])
+    regression().fit(X, Y, batch_size=20, verbose=0,
+                     callbacks=[C.LambdaCallback(on_batch_end=look)])
     assert set(seen["copied"]) == {"batch", "size", "loss", "mae"}
     assert seen["merged"] == seen["copied"] == seen["text"] == seen["pickled"]
     assert seen["length"] == 4 and "loss" in seen["shown"]
