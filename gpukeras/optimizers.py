@@ -293,6 +293,53 @@ class Adam(_Decaying):
                                         for i in range(len(params))]
 
 
+class AdamW(_Decaying):
+    """Adam with decay of the weights apart from the gradient:  p -= lr_t * m / (sqrt(v) + epsilon)
+    + lr * weight_decay * p.
+
+    # Arguments
+        learning_rate, beta_1, beta_2: as in Adam.
+        weight_decay: float >= 0.
+
+    Loshchilov and Hutter 2017, arXiv:1711.05101. Not part of Keras 2.3.1.
+    """
+
+    slots = ("m", "v")
+
+    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, weight_decay=0.01, **kwargs):
+        super().__init__(learning_rate, kwargs, beta_1=beta_1, beta_2=beta_2,
+                         weight_decay=weight_decay)
+
+    def rule(self, p, g, m, v, lr, t):
+        lr_t = lr * (sqrt(1.0 - K.pow(self.beta_2, t)) / (1.0 - K.pow(self.beta_1, t)))
+        m = self.beta_1 * m + (1.0 - self.beta_1) * g
+        v = self.beta_2 * v + (1.0 - self.beta_2) * K.square(g)
+        return p - lr_t * m / (sqrt(v) + self.epsilon) - lr * self.weight_decay * p, m, v
+
+
+class LAMB(AdamW):
+    """p -= lr * |p| / |r| * r  with r = m' / (sqrt(v') + epsilon) + weight_decay * p, m' and v' the
+    means of g and g^2 without their bias towards 0; the ratio of L2 norms is 1 where either is 0.
+
+    For large batches: each weight moves by the same share of its size. Arguments as for AdamW.
+    You et al. 2019, arXiv:1904.00962. Not part of Keras 2.3.1.
+    """
+
+    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, weight_decay=0.01, **kwargs):
+        kwargs.setdefault("epsilon", 1e-6)
+        super().__init__(learning_rate, beta_1, beta_2, weight_decay, **kwargs)
+
+    def rule(self, p, g, m, v, lr, t):
+        m = self.beta_1 * m + (1.0 - self.beta_1) * g
+        v = self.beta_2 * v + (1.0 - self.beta_2) * K.square(g)
+        root = sqrt(v / (1.0 - K.pow(self.beta_2, t))) + self.epsilon
+        r = m / (1.0 - K.pow(self.beta_1, t)) / root + self.weight_decay * p
+        p_norm, r_norm = (sqrt(K.sum(K.square(x))) for x in (p, r))
+        both = K.greater(p_norm * r_norm, 0.0)
+        ratio = K.switch(both, p_norm / r_norm, K.ones_like(p_norm))
+        return p - lr * ratio * r, m, v
+
+
 class Adamax(_Decaying):
     """p -= lr / (1 - beta_1^t) * m / (u + epsilon);  m mean of g, u = max(beta_2 * u, abs(g)).
 
@@ -356,9 +403,11 @@ adadelta = Adadelta
 adam = Adam
 adamax = Adamax
 nadam = Nadam
+adamw = AdamW
+lamb = LAMB
 
 _CLASSES = {cls.__name__.lower(): cls
-            for cls in (SGD, RMSprop, Adagrad, Adadelta, Adam, Adamax, Nadam)}
+            for cls in (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, LAMB, Adamax, Nadam)}
 
 
 def serialize(optimizer):

@@ -59,7 +59,42 @@ def test_nadam_follows_its_formulas():
     assert len(optimizer.weights) == 4                       # iterations, m_schedule, m, v
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_adamw_agrees_with_torch():
+    torch = pytest.importorskip("torch")
+    gradients = np.random.RandomState(6).normal(size=(8, 5)).astype("float32")
+    start = np.linspace(-2, 2, 5).astype("float32")
+    theirs = torch.nn.Parameter(torch.tensor(start))
+    other = torch.optim.AdamW([theirs], lr=0.05, betas=(0.8, 0.95), eps=1e-12, weight_decay=0.2)
+    w, g = K.variable(start), K.placeholder(shape=(5,))
+    ours = optimizers.AdamW(0.05, 0.8, 0.95, weight_decay=0.2, epsilon=1e-12)
+    step = K.function([g], [], ours.get_updates(K.sum(w * g), [w]))
+    for row in gradients:
+        theirs.grad = torch.tensor(row)
+        other.step()
+        step([row])
+    np.testing.assert_allclose(K.get_value(w), theirs.detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_lamb_follows_its_formulas():
+    gradients = np.random.RandomState(6).normal(size=(4, 2, 5))
+    ws = [np.linspace(-2, 2, 5), np.zeros(5)]
+    variables = [K.variable(w) for w in ws]
+    g = K.placeholder(shape=(2, 5))
+    loss = K.sum(variables[0] * g[0]) + K.sum(variables[1] * g[1])
+    step = K.function([g], [], optimizers.LAMB(0.1).get_updates(loss, variables))
+    ms, vs = np.zeros((2, 5)), np.zeros((2, 5))
+    for t, rows in enumerate(gradients, 1):
+        step([rows.astype("float32")])
+        for i, row in enumerate(rows):
+            ms[i], vs[i] = 0.9 * ms[i] + 0.1 * row, 0.999 * vs[i] + 0.001 * row ** 2
+            r = ms[i] / (1 - 0.9 ** t) / (np.sqrt(vs[i] / (1 - 0.999 ** t)) + 1e-6) + 0.01 * ws[i]
+            norm = np.linalg.norm(ws[i])
+            ws[i] = ws[i] - 0.1 * (norm / np.linalg.norm(r) if norm else 1.0) * r
+    for variable, w in zip(variables, ws, strict=True):
+        np.testing.assert_allclose(K.get_value(variable), w, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES + ["adamw", "lamb"])
 def test_state_goes_over_to_a_fresh_optimizer(name):
     def start(values):
         w = K.variable(values)
