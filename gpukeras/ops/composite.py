@@ -48,7 +48,7 @@ def evaluate(outputs: tuple[Tensor, ...], given: dict[Tensor, np.ndarray]
              ) -> tuple[np.ndarray, ...]:
     """Values of `outputs` by the NumPy code of each op, without any pass; for tests and
     constants."""
-    outputs = tuple(rebuild(outputs, {}, _static))
+    outputs = tuple(rebuild(outputs, {}, static_form))
     values = dict(given)
     for node in toposort(outputs):
         if isinstance(node.op, Leaf):
@@ -62,6 +62,7 @@ def evaluate(outputs: tuple[Tensor, ...], given: dict[Tensor, np.ndarray]
     return tuple(values[t] if t in values else constant_value(t) for t in outputs)
 
 
-def _static(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+def static_form(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+    """For `rebuild`: what the node becomes once shapes are known."""
     new = node.op.static(*inputs)
     return (new,) if isinstance(new, Tensor) else new

@@ -14,7 +14,7 @@ from ..errors import GraphError, ShapeError
 from ..graph import (Constant, Graph, Node, Op, Placeholder, Tensor, TensorType, gradients,
                      is_float, rebuild, toposort)
 from .broadcast import expand_dims, squeeze
-from .composite import evaluate
+from .composite import evaluate, static_form
 from .math import zeros_like
 from .shape import concat, slice_axis
 
@@ -74,25 +74,23 @@ class Scan(Op):
         return tuple(outs)
 
     def static(self, *inputs: Tensor) -> tuple[Tensor, ...] | None:
-        """The body for exactly these types; small constants, such as the learning phase, move into
-        it."""
-        wanted = _step_types(self.body, [t.type for t in inputs])
-        small = {p: t for p, t in zip(self.body.split(self.body.inputs)[2],
-                                      self.body.split(inputs)[2])
-                 if isinstance(t, Constant) and t.value.size == 1}
-        if not small and all(p.type == t for p, t in zip(self.body.inputs, wanted)):
+        """The body for exactly these types, with all that is the same in every step moved out of it.
+
+        Small constants, such as the learning phase, move into it.
+        """
+        types = _step_types(self.body, [t.type for t in inputs])
+        slices, carried, _ = self.body.split(
+            [p if p.type == t else Placeholder(t.dtype, t.shape, p.name)
+             for p, t in zip(self.body.inputs, types)])
+        seqs, states, consts = self.body.split(inputs)
+        replace = dict(zip(self.body.inputs, slices + carried + consts))
+        outputs = rebuild(self.body.outputs, replace, static_form)
+        n = self.body.n_states
+        body, captured = close_over(slices, carried, outputs[:n], outputs[n:])
+        same = all(p.type == t for p, t in zip(self.body.inputs, types))
+        if same and captured == consts:
             return None
-        replace: dict[Tensor, Tensor] = dict(small)
-        kept_inputs, kept_values = [], []
-        for p, t, value in zip(self.body.inputs, wanted, inputs):
-            if p in small:
-                continue
-            replace[p] = p if p.type == t else Placeholder(t.dtype, t.shape, p.name)
-            kept_inputs.append(replace[p])
-            kept_values.append(value)
-        outputs = rebuild(self.body.outputs, replace)
-        body = Body(kept_inputs, outputs, self.body.n_seqs, self.body.n_states)
-        return as_tuple(Scan(body, self.keep, self.reverse)(*kept_values))
+        return as_tuple(Scan(body, self.keep, self.reverse)(*seqs, *states, *captured))
 
     def grad(self, node: Node, *gys: Tensor | None):
         return _ScanGradient(self, node, gys).run()

@@ -8,10 +8,12 @@ from gpukeras.devices.choose import Choice
 from gpukeras.devices import make
 from gpukeras.errors import ShapeError
 from gpukeras.function import function
-from gpukeras.graph import Constant, Placeholder, Variable, gradients, learning_phase
+from gpukeras.graph import (Constant, Graph, Placeholder, Variable, gradients, learning_phase,
+                            toposort)
 from gpukeras.ops import linalg, math, reduce
 from gpukeras.ops.composite import evaluate
-from gpukeras.ops.scan import last, scan
+from gpukeras.ops.scan import Scan, last, scan
+from gpukeras.passes.bind import bind
 
 RNG = np.random.default_rng(7)
 W = RNG.normal(size=(3, 4)).astype("float32")
@@ -126,3 +128,19 @@ def _values(outputs):
     from gpukeras.graph import toposort
     return {n.outputs[0]: n.outputs[0].initial for t in outputs for n in toposort([t])
             if isinstance(n.outputs[0], Variable)}
+
+
+def test_what_is_the_same_in_every_step_is_computed_once():
+    x, s = Placeholder("float32", (None, None, 4)), Placeholder("float32", (None, 4))
+    w = Variable(U, name="w")
+
+    def step(slices, states):
+        heavy = linalg.dot(w, w) * 2.0             # depends on no step
+        return [math.tanh(slices[0] + linalg.dot(states[0], heavy))], []
+
+    (h,), _ = scan(step, [x], [s])
+    graph = bind(Graph((x, s), (h,)), ((6, 2, 4), (2, 4)), False)
+    loop = next(n for n in toposort(graph.roots) if isinstance(n.op, Scan))
+    inner = [n.op for n in toposort(loop.op.body.outputs) if isinstance(n.op, linalg.Dot)]
+    assert len(inner) == 1
+    assert len([n for n in toposort(graph.roots) if isinstance(n.op, linalg.Dot)]) == 1
