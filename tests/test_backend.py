@@ -330,6 +330,14 @@ def test_batch_normalization_over_other_axes():
     close(y, (A - A.mean(1, keepdims=True)) / np.sqrt(A.var(1, keepdims=True) + 1e-3), rtol=1e-4)
 
 
+def test_batch_normalization_in_half_precision_sums_in_single():
+    x = (A * 100).astype("float16")
+    y, mean, var = K.function([], list(K.normalize_batch_in_training(
+        K.constant(x, "float16"), K.constant(np.ones(5), "float16"), None, [0, 1])))([])
+    assert y.dtype == np.float16 and mean.dtype == np.float32
+    close(var, x.astype("f8").var((0, 1)), rtol=1e-3)        # above the largest float16
+
+
 # ---------------------------------------------------------------- functions, updates, phases
 
 def test_updates_all_see_the_old_values():

@@ -114,6 +114,27 @@ def test_state_goes_over_to_a_fresh_optimizer(name):
     assert again.get_config() == first.get_config()
 
 
+@pytest.mark.parametrize("floatx, rtol", [("float64", 1e-6), ("float16", 2e-2)])
+@pytest.mark.parametrize("name", NAMES)
+def test_other_float_types(name, floatx, rtol):
+    def train():
+        w = K.variable([1.0, -5.0])
+        optimizer = optimizers.get(name)
+        step = K.function([], [], optimizer.get_updates(K.mean(K.square(w - 3.0)), [w]))
+        for _ in range(4):
+            step([])
+        return K.get_value(w), optimizer.get_weights()
+
+    wanted, _ = train()
+    try:
+        K.set_floatx(floatx)
+        got, state = train()
+    finally:
+        K.set_floatx("float32")
+    assert got.dtype == floatx and {s.dtype.name for s in state} == {"int64", floatx}
+    np.testing.assert_allclose(got, wanted, rtol=rtol)
+
+
 def test_state_of_another_number_or_shape_is_refused():
     w = K.variable([1.0, 2.0])
     optimizer = optimizers.SGD()

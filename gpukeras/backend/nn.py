@@ -10,8 +10,9 @@ from ..ops import math as op
 from ..ops import nn as nn_ops
 from ..ops import pool as pool_ops
 from ..ops.local import local_conv
+from ..ops.plans import arithmetic
 from ..ops.shape import transpose
-from .core import constant, ndim
+from .core import cast, constant, ndim
 from .settings import epsilon, normalize_data_format
 
 
@@ -187,9 +188,9 @@ def normalize_batch_in_training(x, gamma, beta, reduction_axes, epsilon=1e-3):
     if len(kept) != 1:
         return _normalize_over(x, gamma, beta, axes, epsilon)
     channel, = kept
-    size = x.shape[channel]
-    gamma = constant(1, x.dtype, (size,)) if gamma is None else broadcast.reshape(gamma, (size,))
-    beta = constant(0, x.dtype, (size,)) if beta is None else broadcast.reshape(beta, (size,))
+    size, work = (x.shape[channel],), arithmetic(x.dtype)    # half precision is summed in float32
+    gamma = constant(1, work, size) if gamma is None else cast(broadcast.reshape(gamma, size), work)
+    beta = constant(0, work, size) if beta is None else cast(broadcast.reshape(beta, size), work)
     y, mean, var = norm.batch_norm_train(_last(x, channel), gamma, beta, epsilon)
     if axes == (0, 1, 2):
         count = reduce.Count(axes, var.dtype)(x)
