@@ -149,7 +149,11 @@ def _shape_along(x, axis):
 
 
 def bias_add(x, bias, data_format=None):
-    """x + bias, the bias along the channels, or of the full shape of a sample (channels last)."""
+    """x + bias, the bias along the channels, or of the shape of a sample with channels last.
+
+    For channels_first such a bias is reshaped, not transposed, to (channels, *spatial): that is how
+    Keras's saved weights of LocallyConnected2D are meant.
+    """
     data_format = normalize_data_format(data_format)
     if ndim(bias) not in (1, ndim(x) - 1):
         raise ValueError(f"Unexpected bias dimensions {ndim(bias)}, expect to be 1 or "
@@ -158,7 +162,7 @@ def bias_add(x, bias, data_format=None):
         return x + bias
     if ndim(bias) == 1:
         return x + broadcast.reshape(bias, [bias.shape[0]] + [1] * (ndim(x) - 2))
-    return x + transpose(bias, [ndim(bias) - 1, *range(ndim(bias) - 1)])
+    return x + broadcast.reshape(bias, (bias.shape[-1], *bias.shape[:-1]))
 
 
 def batch_normalization(x, mean, var, beta, gamma, axis=-1, epsilon=1e-3):

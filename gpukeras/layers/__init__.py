@@ -6,6 +6,7 @@ from .convolutional import *  # noqa: F401,F403
 from .core import *  # noqa: F401,F403
 from .embeddings import *  # noqa: F401,F403
 from .input_layer import Input, InputLayer
+from .local import *  # noqa: F401,F403
 from .merge import *  # noqa: F401,F403
 from .node import Node
 from .noise import *  # noqa: F401,F403

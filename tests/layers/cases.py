@@ -52,6 +52,9 @@ CONVOLUTIONS += [
     row(L.Conv2DTranspose, IMAGE, filters=2, kernel_size=3, strides=2, padding="same"),
     row(L.Conv2DTranspose, IMAGE, filters=2, kernel_size=3, strides=(2, 3), output_padding=(1, 2)),
     row(L.Conv2DTranspose, IMAGE, filters=2, kernel_size=2, data_format="channels_first"),
+    row(L.LocallyConnected1D, SEQUENCE, filters=2, kernel_size=3, strides=2),
+    row(L.LocallyConnected2D, IMAGE, filters=2, kernel_size=(2, 3), activation="tanh"),
+    row(L.LocallyConnected2D, IMAGE, filters=2, kernel_size=2, data_format="channels_first"),
     row(L.Conv3DTranspose, VOLUME, filters=2, kernel_size=2, strides=2, activation="tanh"),
 ]
 POOLING = [row(getattr(L, f"{kind}Pooling{rank}D"), shape, **options)
