@@ -5,6 +5,7 @@ import numpy as np
 
 from .. import backend as K
 from .. import optimizers
+from ..metrics import Metric
 from ..utils.generic_utils import nearest_names, unpack_singleton
 from . import data, loop
 from .compiled import Compiled
@@ -115,7 +116,11 @@ class Model(Network):
         return own + self._layer_metrics()
 
     def _layer_metrics(self):
-        return list(Network.metrics.fget(self))
+        """Metrics added in this model and its layers, without those an inner model compiled."""
+        own = self._metrics + [v for v in vars(self).values() if isinstance(v, Metric)]
+        for layer in self.layers:
+            own += layer._layer_metrics() if isinstance(layer, Model) else layer.metrics
+        return list(dict.fromkeys(own))
 
     @property
     def metrics_names(self):
