@@ -55,33 +55,43 @@ def group_size(channels: int, itemsize: int) -> int:
     return group
 
 
-def window_argument(g: Geometry, images: int, group: int, walk: str) -> np.void:
-    """The `Window` struct of window.cuh. walk: what the threads walk, x, y, col or x of col."""
+def window_argument(g: Geometry, images: int, group: int, walk: str, filters: int = 1) -> np.void:
+    """The `Window` struct of window.cuh. walk: what the threads walk, x, y, col or x of col.
+
+    filters: y has so many channels for each of x (depthwise convolution).
+    """
     size, out, window = _three(g.size, 1), _three(g.out, 1), _three(g.window, 1)
     groups = g.channels // group
     columns = g.taps if walk in ("col", "x of col") else 1
     sides = {"x": size, "x of col": size, "y": out, "col": out}[walk]
-    threads = int(np.prod(sides, dtype=np.int64)) * groups * (g.taps if walk == "col" else 1)
+    walked = groups * filters if walk == "y" else groups
+    threads = int(np.prod(sides, dtype=np.int64)) * walked * (g.taps if walk == "col" else 1)
     if threads >= 1 << 31:
         raise ShapeError(f"one image needs {threads} elements in a convolution or pooling kernel: "
                          f"got size {g.size} with {g.channels} channels, expected below 2**31")
-    by = (groups, *sides, *window, *_three(g.strides, 1))
+    by = (walked, *sides, *window, *_three(g.strides, 1))
     return np.array(
         (images, *size, *out, *window, *_three(g.strides, 1),
          *(before for before, _ in _three(g.pads, (0, 0))), *_three(g.dilation, 1),
-         threads, g.pixels * groups, g.places * groups * columns, *map(division, by)), _WINDOW)[()]
+         threads, g.pixels * groups, g.places * groups * columns * filters,
+         *map(division, by)), _WINDOW)[()]
 
 
-def launch(entry: str, g: Geometry, images: int, refs: tuple[Ref, ...], walk: str,
-           dtype: str) -> Launch:
-    """One launch over `images` images: x walks the elements of an image, y the images."""
-    group = group_size(g.channels, np.dtype(dtype).itemsize)
-    window = window_argument(g, images, group, walk)
+def launch(entry: str, g: Geometry, images: int, refs: tuple[Ref, ...], walk: str, dtype: str,
+           filters: int | None = None) -> Launch:
+    """One launch over `images` images: x walks the elements of an image, y the images.
+
+    filters: an argument of depthwise kernels. Above 1 the channels do not correspond one to one,
+    and a thread moves single channels.
+    """
+    group = group_size(g.channels, np.dtype(dtype).itemsize) if filters in (None, 1) else 1
+    window = window_argument(g, images, group, walk, filters or 1)
+    more = () if filters is None else (np.int32(filters),)
     # Small images share a block, so that a row of ten values does not take 256 threads.
     across = min(THREADS, max(32, 1 << (int(window["threads"]) - 1).bit_length()))
     down = THREADS // across
     grid = (-(-int(window["threads"]) // across), min(-(-images // down), 65535))
-    return Launch(entry, grid, (across, down), (*refs, window),
+    return Launch(entry, grid, (across, down), (*refs, window, *more),
                   defines=(*defines(T=dtype), ("V", str(group))))
 
 
@@ -103,19 +113,19 @@ def _blocks(g: Geometry, itemsize: int) -> Iterator[tuple[int, int]]:
         yield first, min(most, g.images - first)
 
 
-def _empty(*types: TensorType) -> bool:
+def empty(*types: TensorType) -> bool:
     return any(t.size == 0 for t in types)
 
 
-def _zeros(y: TensorType) -> LaunchPlan:
+def zeros(y: TensorType) -> LaunchPlan:
     return LaunchPlan((Fill(Out(0), y.nbytes),) if y.nbytes else ())
 
 
 def plan_conv(op: "Conv", ins: Types, outs: Types) -> LaunchPlan:
     """y = columns of x @ w, in blocks of images."""
     (x, w), (y,) = ins, outs
-    if _empty(x, w, y):
-        return _zeros(y)
+    if empty(x, w, y):
+        return zeros(y)
     g, f, size = op.geometry(x.shape, w.shape), w.shape[-1], x.itemsize
     k = g.taps * g.channels
     if column_is_input(g):
@@ -133,8 +143,8 @@ def plan_conv(op: "Conv", ins: Types, outs: Types) -> LaunchPlan:
 def plan_conv_data_grad(op: "ConvDataGrad", ins: Types, outs: Types) -> LaunchPlan:
     """Columns = gy @ w transposed, then every element of gx gathers its columns."""
     (gy, w, *like), (gx,) = ins, outs
-    if _empty(gy, w, gx):
-        return _zeros(gx)
+    if empty(gy, w, gx):
+        return zeros(gx)
     g, f, size = op.geometry(gy.shape, w.shape, *(t.shape for t in like)), w.shape[-1], gy.itemsize
     k = g.taps * g.channels
     if column_is_input(g):
@@ -154,8 +164,8 @@ def plan_conv_data_grad(op: "ConvDataGrad", ins: Types, outs: Types) -> LaunchPl
 def plan_conv_weight_grad(op: "ConvWeightGrad", ins: Types, outs: Types) -> LaunchPlan:
     """gw = columns of x transposed @ gy, added up over blocks of images."""
     (x, gy), (gw,) = ins, outs
-    if _empty(x, gy, gw):
-        return _zeros(gw)
+    if empty(x, gy, gw):
+        return zeros(gw)
     g, f, size = op.geometry(x.shape), gy.shape[-1], x.itemsize
     k = g.taps * g.channels
     if column_is_input(g):
@@ -177,9 +187,9 @@ def _column_bytes(g: Geometry, itemsize: int) -> int:
 
 def plan_pool(entry: str, g: Geometry, ins: Types, outs: Types, walk: str) -> LaunchPlan:
     """One pooling kernel over all images; its arguments are the inputs, then the output."""
-    if _empty(*outs):
+    if empty(*outs):
         return LaunchPlan(())
     if g.places == 0:                                    # no window: nothing arrives
-        return _zeros(outs[0])
+        return zeros(outs[0])
     refs = (*(In(i) for i in range(len(ins))), Out(0))
     return LaunchPlan((launch(entry, g, g.images, refs, walk, outs[0].dtype),))

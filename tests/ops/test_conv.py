@@ -11,6 +11,8 @@ from gpukeras.graph import Placeholder, gradients, rebuild
 from gpukeras.ops import plans_conv
 from gpukeras.ops.composite import evaluate
 from gpukeras.ops.conv import Conv, ConvDataGrad, ConvWeightGrad, conv
+from gpukeras.ops.depthwise import (DepthwiseConv, DepthwiseDataGrad, DepthwiseWeightGrad,
+                                    depthwise_conv)
 from gpukeras.ops.pool import (AveragePool, AveragePoolGrad, MaxPool, MaxPoolGrad, average_pool,
                                max_pool)
 from gpukeras.ops.record import Gemm
@@ -48,6 +50,28 @@ def test_convolution_is_torchs(rank, stride, dilation, pad):
     np.testing.assert_allclose(ConvWeightGrad(window, *how).numpy(x, gy),
                                np.moveaxis(tw.grad.numpy(), (0, 1), (-1, -2)), rtol=1e-10,
                                atol=1e-10)
+
+
+@pytest.mark.parametrize("rank, filters, stride, dilation",
+                         list(itertools.product((1, 2, 3), (1, 3), (1, 2), (1, 2))))
+def test_depthwise_convolution_is_torchs_with_groups(rank, filters, stride, dilation):
+    torch = pytest.importorskip("torch")
+    f = torch.nn.functional
+    size, window = (9, 8, 7)[:rank], (3, 2, 3)[:rank]
+    x, w = RNG.standard_normal((2, *size, 3)), RNG.standard_normal((*window, 3, filters))
+    tx = channels_first(x)
+    tw = torch.tensor(np.moveaxis(w, (-2, -1), (0, 1)).reshape(3 * filters, 1, *window).copy(),
+                      requires_grad=True)
+    ty = (f.conv1d, f.conv2d, f.conv3d)[rank - 1](tx, tw, None, stride, 1, dilation, groups=3)
+    how = ((stride,) * rank, ((1, 1),) * rank, (dilation,) * rank)
+    y = DepthwiseConv(*how).numpy(x, w)
+    np.testing.assert_allclose(y, channels_last(ty), rtol=1e-10, atol=1e-10)
+    gy = RNG.standard_normal(y.shape)
+    ty.backward(channels_first(gy).detach())
+    np.testing.assert_allclose(DepthwiseDataGrad(*how, size).numpy(gy, w), channels_last(tx.grad),
+                               rtol=1e-10, atol=1e-10)
+    gw = np.moveaxis(DepthwiseWeightGrad(window, *how).numpy(x, gy), (-2, -1), (0, 1))
+    np.testing.assert_allclose(gw.reshape(tw.shape), tw.grad.numpy(), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("rank, window, stride, pad",
@@ -124,11 +148,12 @@ def test_unknown_sizes_are_inferred_and_bound():
 
 # ---- second derivatives
 
+@pytest.mark.parametrize("map_", [conv, depthwise_conv])
 @pytest.mark.parametrize("pads", ["valid", "same"])
-def test_second_derivatives_of_convolution(pads):
+def test_second_derivatives_of_convolution(map_, pads):
     x, w = RNG.standard_normal((2, 6, 5, 2)), RNG.standard_normal((3, 2, 2, 3))
     xs, ws = Placeholder("float64", x.shape), Placeholder("float64", w.shape)
-    y = conv(xs, ws, (1, 2), pads)
+    y = map_(xs, ws, (1, 2), pads)
     check_second_derivative(y * y * y, (xs, ws), (x, w))
 
 
