@@ -30,7 +30,7 @@ def _sizes(shape):
 
 
 def _of_size(size, axis, rank):
-    """A tensor of `rank` axes with `size`, an entry of some K.shape(x), as its size along `axis`."""
+    """A tensor of `rank` axes whose size along `axis` is `size`, an entry of some K.shape(x)."""
     entry = size.node
     while not isinstance(entry.op, (Slice, Leaf)):
         entry = entry.inputs[0].node

@@ -17,8 +17,8 @@ def rnn(step_function, inputs, initial_states, go_backwards=False, mask=None, co
         inputs: (samples, time, …), or a list of such tensors.
         initial_states: list of tensors (samples, …).
         go_backwards: walk from the last step to the first; outputs come in the order walked.
-        mask: (samples, time) or (samples, time, 1); where it is 0, the states stay and the output of
-            the step before is repeated (zeros before the first).
+        mask: (samples, time) or (samples, time, 1); where it is 0, the states stay and the output
+            of the step before is repeated (zeros before the first).
         constants: list of tensors handed to every step.
         unroll: write the loop out in the graph; the number of steps must be known.
         input_length: not needed; lengths come from the shapes.
@@ -115,7 +115,7 @@ def map_fn(fn, elems, name=None, dtype=None):
 
 
 def foldl(fn, elems, initializer=None, name=None):
-    """fn(… fn(fn(initializer, elems[0]), elems[1]) …); without initializer it starts with elems[0]."""
+    """fn(… fn(fn(initializer, elems[0]), elems[1]) …); no initializer: it starts with elems[0]."""
     return _fold(fn, elems, initializer, False)
 
 
