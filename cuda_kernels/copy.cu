@@ -4,31 +4,28 @@
 //                          strides in elements: 0 repeats, negative walks backwards; one thread an
 //                          element, last axis fastest                          2*n*sizeof(T) bytes
 // fill_value     -> y[n]   y = value                                             n*sizeof(T) bytes
-// INDEX: the type that counts elements of the box; 32 bits divide several times faster than 64.
-#include "common.cuh"
-
-#ifndef INDEX
-#define INDEX unsigned
-#endif
+// A box has fewer than 2^31 elements (larger ones are several launches): indices are 32 bits
+// wide and divided by multiplication.
+#include "division.cuh"
 
 struct Box {
     i64 n, x0, y0;
     i64 s[6], t[6];                                  // strides in x and y
-    int d[6];
-    int unused[2];
+    Div d[6];
 };
+
+static_assert(sizeof(Box) == 192, "plans_copy.py describes this struct");
 
 extern "C" __global__ void copy_strided(const T* __restrict__ x, T* __restrict__ y, Box box) {
     const i64 i = grid_start();
     if (i >= box.n) return;
-    INDEX rest = (INDEX)i;
+    unsigned rest = (unsigned)i;
     i64 from = box.x0, to = box.y0;
 #pragma unroll
     for (int k = 5; k > 0; --k) {
-        const INDEX next = rest / (INDEX)box.d[k], here = rest - next * (INDEX)box.d[k];
-        from += (i64)here * box.s[k];
-        to += (i64)here * box.t[k];
-        rest = next;
+        const int here = take(rest, box.d[k]);
+        from += here * box.s[k];
+        to += here * box.t[k];
     }
     y[to + (i64)rest * box.t[0]] = x[from + (i64)rest * box.s[0]];
 }

@@ -8,7 +8,8 @@
 // reduce_rows     x[M,N] -> y[M,S]         slice s of row m covers N*s/S .. N*(s+1)/S
 //                                      one block per slice, grid M*S;         M*N*sizeof(T) bytes
 // reduce_warps    x[M,N] -> y[M]           short rows: one warp per row, block (32, rows)
-// reduce_middle   x[O,N,K] -> y[O,S,K]     block (32 columns, 8 rows), grid (O * tiles of K, S)
+// reduce_middle   x[O,N,K] -> y[O,S,K]     block (P columns, 256 / P rows), P a power of two up to
+//                                          32; grid (O * tiles of P columns, S)
 // arg_rows        x[M,N] -> y[M] int64     place of the first extreme (ORDER > or <), block per row
 // arg_middle     x[O,N,K] -> y[O,K] int64      the same over the middle axis, one thread per output
 // cumulate_fwd    x[O,N,K] -> y[O,N,K]     running FOLD along the middle axis, one thread per line
@@ -63,19 +64,22 @@ extern "C" __global__ void reduce_warps(const T* __restrict__ x_mn, Y* __restric
 extern "C" __global__ void reduce_middle(const T* __restrict__ x_onk, Y* __restrict__ y_osk, i64 N,
                                          i64 K) {
     // the block synchronises: nobody leaves, loads and stores are guarded by k < K
-    __shared__ W part[8][33];
-    const i64 tiles = (K + 31) / 32;
-    const i64 o = blockIdx.x / tiles, k = blockIdx.x % tiles * 32 + threadIdx.x;
+    __shared__ W part[256];
+    const int P = blockDim.x, rows = blockDim.y, place = threadIdx.y * P + threadIdx.x;
+    const i64 tiles = (K + P - 1) / P;
+    const i64 o = blockIdx.x / tiles, k = blockIdx.x % tiles * P + threadIdx.x;
     const int s = blockIdx.y, S = gridDim.y;
     const i64 end = N * (s + 1) / S;
     W v = NEUTRAL;
-    if (k < K)
-        for (i64 n = N * s / S + threadIdx.y; n < end;
-             n += 8) v = FOLD::join(v, (W)x_onk[(o * N + n) * K + k]);
-    part[threadIdx.y][threadIdx.x] = v;
+    if (k < K) {
+#pragma unroll 4
+        for (i64 n = N * s / S + threadIdx.y; n < end; n += rows)
+            v = FOLD::join(v, (W)x_onk[(o * N + n) * K + k]);
+    }
+    part[place] = v;
     __syncthreads();
     if (threadIdx.y == 0 && k < K) {
-        for (int r = 1; r < 8; ++r) v = FOLD::join(v, part[r][threadIdx.x]);
+        for (int r = P + threadIdx.x; r < 256; r += P) v = FOLD::join(v, part[r]);
         y_osk[(o * S + s) * K + k] = (Y)v;
     }
 }

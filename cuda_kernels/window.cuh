@@ -7,16 +7,11 @@
 // of ONE image, y of block and thread the images, so index arithmetic is done once, in 32 bits, for
 // all images of a thread, and only the image's base offset needs 64.
 #pragma once
-#include "common.cuh"
+#include "division.cuh"
 
 #ifndef V
 #define V 1
 #endif
-
-// q / d for q < 2^31 by one multiplication: round-up reciprocal, Granlund and Montgomery 1994.
-struct Div {
-    unsigned d, mul, shift;
-};
 
 struct Window {
     int N, D, H, W;             // images, spatial size of the large side
@@ -37,17 +32,6 @@ static_assert(sizeof(Window) == 216, "plans_conv.py describes this struct");
 struct alignas(sizeof(T) * V) Group {
     T v[V];
 };
-
-__device__ __forceinline__ unsigned quotient(unsigned q, const Div& by) {
-    return (__umulhi(q, by.mul) + q) >> by.shift;
-}
-
-// Takes the innermost index off q.
-__device__ __forceinline__ int take(unsigned& q, const Div& by) {
-    unsigned rest = quotient(q, by), index = q - rest * by.d;
-    q = rest;
-    return (int)index;
-}
 
 // Is `at` a multiple of the stride and its quotient a place 0..places-1?
 __device__ __forceinline__ bool place_of(int at, const Div& stride, int places, int& place) {

@@ -12,13 +12,13 @@ from ..graph import Node, Tensor, TensorType, is_float
 from .broadcast import broadcast_like, sum_
 from .composite import Composite
 from .math import cast, rsqrt, square
-from .plans import BLOCKS, THREADS, arithmetic, defines, grid_for, matrix_of
+from .plans import BLOCKS, THREADS, arithmetic, column_block, defines, grid_for, matrix_of
 from .record import In, Kernel, Launch, LaunchPlan, Out, Ref, Temp
 from .reduce import Count, mean
 
 Types = tuple[TensorType, ...]
 
-_SLICE = 64                                        # least rows worth a slice of their own
+_DEPTH = 8                                         # least elements a thread goes through
 _BLOCK, _ROW = 1 << 15, 1 << 11                    # elements of a block and of a row on the host
 
 
@@ -42,19 +42,15 @@ def _check(x: TensorType, *vectors: TensorType) -> None:
 
 # ------------------------------------------------------------------------------ plans
 
-def _slices(rows: int, columns: int) -> int:
-    return max(min(BLOCKS // -(-columns // 32), rows // _SLICE), 1)
-
-
 def _column_sums(entries: tuple[str, str], refs: tuple[Ref, ...], outs: tuple[Ref, Ref], rows: int,
                  columns: int, names, tail: tuple, merge_tail: tuple) -> tuple[list, tuple]:
     """A launch over row slices and, if there are several, the one that merges them."""
-    slices = _slices(rows, columns)
-    tiles = -(-columns // 32)
+    block = column_block(columns)
+    tiles = -(-columns // block[0])
+    slices = max(min(BLOCKS // tiles, rows // (block[1] * _DEPTH)), 1)
     sizes = (np.int32(rows), np.int32(columns))
     to = outs if slices == 1 else (Temp(0), Temp(1))
-    steps = [Launch(entries[0], (tiles, slices), (32, 8), (*refs, *to, *sizes, *tail),
-                    defines=names)]
+    steps = [Launch(entries[0], (tiles, slices), block, (*refs, *to, *sizes, *tail), defines=names)]
     if slices == 1:
         return steps, ()
     steps.append(Launch(entries[1], grid_for(columns), (THREADS,),
@@ -62,6 +58,15 @@ def _column_sums(entries: tuple[str, str], refs: tuple[Ref, ...], outs: tuple[Re
                         defines=names))
     itemsize = 8 if ("T", "double") in names else 4
     return steps, (slices * columns * itemsize,) * 2
+
+
+def _apply(entry: str, refs: tuple[Ref, ...], rows: int, columns: int, scalars: tuple,
+           names) -> Launch:
+    """A launch over all elements, each thread in one column, about _DEPTH elements a thread."""
+    block = column_block(columns)
+    down = min(max(rows // (block[1] * _DEPTH), 1), 65535)
+    return Launch(entry, (-(-columns // block[0]), down), block,
+                  (*refs, np.int32(rows), np.int32(columns), *scalars), defines=names)
 
 
 def plan_batch_norm(op: "BatchNormTrain", ins: Types, outs: Types) -> LaunchPlan:
@@ -73,9 +78,8 @@ def plan_batch_norm(op: "BatchNormTrain", ins: Types, outs: Types) -> LaunchPlan
     eps = np.dtype(arithmetic(x.dtype)).type(op.eps)
     steps, temps = _column_sums(("bn_stats_fwd", "bn_merge_fwd"), (In(0),), (Out(1), Out(2)), rows,
                                 columns, names, (), (np.int32(rows),))
-    steps.append(Launch("bn_apply_fwd", grid_for(x.size), (THREADS,),
-                        (In(0), Out(1), Out(2), In(1), In(2), Out(0), np.int64(x.size),
-                         np.int32(columns), eps), defines=names))
+    refs = (In(0), Out(1), Out(2), In(1), In(2), Out(0))
+    steps.append(_apply("bn_apply_fwd", refs, rows, columns, (eps,), names))
     return LaunchPlan(tuple(steps), temps)
 
 
@@ -87,10 +91,9 @@ def plan_batch_norm_grad(op: "BatchNormGrad", ins: Types, outs: Types) -> Launch
     # inputs: x gamma mean var gy; outputs: gx ggamma gbeta
     steps, temps = _column_sums(("bn_sums_bwd", "bn_merge_bwd"), (In(0), In(4), In(2), In(3)),
                                 (Out(2), Out(1)), rows, columns, names, (scalar(op.eps),), ())
-    steps.append(Launch("bn_apply_bwd", grid_for(x.size), (THREADS,),
-                        (In(0), In(4), In(2), In(3), In(1), Out(2), Out(1), Out(0),
-                         np.int64(x.size), np.int32(columns), scalar(op.eps), scalar(1 / rows)),
-                        defines=names))
+    refs = (In(0), In(4), In(2), In(3), In(1), Out(2), Out(1), Out(0))
+    steps.append(_apply("bn_apply_bwd", refs, rows, columns, (scalar(op.eps), scalar(1 / rows)),
+                        names))
     return LaunchPlan(tuple(steps), temps)
 
 

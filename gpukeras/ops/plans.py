@@ -1,6 +1,7 @@
 """What launch plans share: C types, grids, the launch of one row per warp or block."""
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -50,6 +51,23 @@ def row_launch(entry: str, refs: tuple[Ref, ...], rows: int, columns: int,
     return Launch(entry, (rows,), (THREADS,), args, defines=(*names, ("BLOCK_ROW", "1")))
 
 
+def column_block(columns: int) -> tuple[int, int]:
+    """(columns, rows) of a block of THREADS over a matrix: few lanes idle however narrow it is."""
+    p = min(32, 1 << max(columns - 1, 0).bit_length())
+    return p, THREADS // p
+
+
 def matrix_of(shape: tuple[int, ...]) -> tuple[int, int]:
     """(rows, columns) of a tensor seen as rows along its last axis."""
     return prod(shape[:-1]), shape[-1]
+
+
+DIVISION = np.dtype([("d", "u4"), ("mul", "u4"), ("shift", "u4")])      # Div of division.cuh
+
+
+@lru_cache(maxsize=4096)
+def division(d: int) -> tuple[int, int, int]:
+    """(d, mul, shift) with q // d == ((q * mul >> 32) + q) >> shift for all 0 <= q < 2**31."""
+    d = max(d, 1)
+    shift = (d - 1).bit_length()
+    return d, ((1 << 32) * ((1 << shift) - d)) // d + 1, shift

@@ -6,14 +6,13 @@ neither overlap nor skip, that matrix is x itself and no kernel runs.
 """
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 
 from ..errors import ShapeError
 from ..graph.types import TensorType
-from .plans import THREADS, defines
+from .plans import DIVISION, THREADS, defines, division
 from .record import Fill, Gemm, In, Launch, LaunchPlan, Out, Ref, Temp
 from .window import Geometry
 
@@ -26,21 +25,12 @@ Types = tuple[TensorType, ...]
 # need 7.4 GB. Blocks of images are cut so that a block's columns stay below it.
 COLUMN_BYTES = 256 << 20
 
-_DIV = np.dtype([("d", "u4"), ("mul", "u4"), ("shift", "u4")])
 _WINDOW = np.dtype(
     [(f, "i4") for f in ("N", "D", "H", "W", "OD", "OH", "OW", "KD", "KH", "KW", "sd", "sh", "sw",
                          "pd", "ph", "pw", "dd", "dh", "dw")]
     + [("threads", "u4"), ("x_image", "i8"), ("y_image", "i8")]
-    + [(f, _DIV) for f in ("by_c", "by_d", "by_h", "by_w", "by_kd", "by_kh", "by_kw", "by_sd",
+    + [(f, DIVISION) for f in ("by_c", "by_d", "by_h", "by_w", "by_kd", "by_kh", "by_kw", "by_sd",
                            "by_sh", "by_sw")], align=True)
-
-
-@lru_cache(maxsize=4096)
-def division(d: int) -> tuple[int, int, int]:
-    """(d, mul, shift) with q // d == ((q * mul >> 32) + q) >> shift for all 0 <= q < 2**31."""
-    d = max(d, 1)
-    shift = (d - 1).bit_length()
-    return d, ((1 << 32) * ((1 << shift) - d)) // d + 1, shift
 
 
 def _three(values: tuple, fill: Any) -> tuple:

@@ -12,15 +12,16 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..graph.types import TensorType
-from .plans import THREADS, defines, grid_for
+from .plans import DIVISION, THREADS, defines, division, grid_for
 from .record import Fill, In, Launch, LaunchPlan, Out, Ref
 
 Types = tuple[TensorType, ...]
 Strides = tuple[int, ...]
 
 _RANK = 6
+_MOST = 1 << 31                                    # elements of one launch, to index in 32 bits
 _BOX = np.dtype([("n", "i8"), ("x0", "i8"), ("y0", "i8"), ("s", "i8", _RANK), ("t", "i8", _RANK),
-                 ("d", "i4", _RANK), ("unused", "i4", 2)], align=True)
+                 ("d", DIVISION, _RANK)], align=True)
 
 
 def strides_of(shape: Sequence[int]) -> Strides:
@@ -42,25 +43,33 @@ def merged(shape: Sequence[int], s: Strides, t: Strides) -> list[tuple[int, int,
 
 
 def copy_box(x: Ref, y: Ref, dtype: str, shape: Sequence[int], s: Strides, t: Strides,
-             x0: int = 0, y0: int = 0) -> Launch | None:
-    """The launch that copies a box, or None if it is empty."""
+             x0: int = 0, y0: int = 0) -> list[Launch]:
+    """The launches that copy a box: none if it is empty, several from 2**31 elements on."""
     n = prod(shape)
     if not n:
-        return None
+        return []
     axes = merged(shape, s, t)
     if len(axes) > _RANK:
         raise ShapeError(f"cannot copy a box of {len(axes)} separate axes: got {tuple(shape)}, "
                          f"expected at most {_RANK}")
     axes = [(1, 0, 0)] * (_RANK - len(axes)) + axes
     d, s, t = zip(*axes)
-    index = "unsigned" if n < 1 << 31 else "unsigned long long"
-    box = np.array((n, x0, y0, s, t, d, (0, 0)), _BOX)[()]
-    return Launch("copy_strided", grid_for(n), (THREADS,), (x, y, box),
-                  defines=(*defines(T=dtype), ("INDEX", index)), file="copy.cu")
+    if n >= _MOST:                                 # halve the longest axis
+        k = d.index(max(d))
+        half = d[k] // 2
+        return [launch for first, size in ((0, half), (half, d[k] - half))
+                for launch in copy_box(x, y, dtype, (*d[:k], size, *d[k + 1:]), s, t,
+                                       x0 + first * s[k], y0 + first * t[k])]
+    box = np.array((n, x0, y0, s, t, list(map(division, d))), _BOX)[()]
+    return [Launch("copy_strided", grid_for(n), (THREADS,), (x, y, box), defines=defines(T=dtype),
+                   file="copy.cu")]
 
 
-def _plan(*steps: Launch | Fill | None) -> LaunchPlan:
-    return LaunchPlan(tuple(step for step in steps if step is not None))
+def _plan(*steps: Launch | Fill | list[Launch] | None) -> LaunchPlan:
+    flat: list[Launch | Fill] = []
+    for step in steps:
+        flat += step if isinstance(step, list) else [] if step is None else [step]
+    return LaunchPlan(tuple(flat))
 
 
 def plan_transpose(op: Any, ins: Types, outs: Types) -> LaunchPlan:

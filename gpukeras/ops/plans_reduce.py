@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from ..graph.types import TensorType, is_float
-from .plans import BLOCKS, THREADS, WARP_ROW, arithmetic, c_type, defines, grid_for
+from .plans import (BLOCKS, THREADS, WARP_ROW, arithmetic, c_type, column_block, defines,
+                    grid_for)
 from .record import In, Launch, LaunchPlan, Out, Ref, Temp
 
 Types = tuple[TensorType, ...]
 
-_ROW_SLICE, _COLUMN_SLICE = 2048, 64        # least elements that are worth a slice of their own
+_ROW_SLICE = 2048                                  # least elements worth a slice of their own
+_DEPTH = 8                                         # least elements a thread of a slice adds up
 
 
 def plan_sum(op: Any, ins: Types, outs: Types) -> LaunchPlan:
@@ -91,14 +93,15 @@ class _Plan:
     def slices(self, outer: int, n: int, inner: int) -> int:
         if inner == 1:
             return max(min(BLOCKS // max(outer, 1), n // _ROW_SLICE), 1)
-        return max(min(BLOCKS // max(outer * -(-inner // 32), 1), n // _COLUMN_SLICE), 1)
+        p, rows = column_block(inner)
+        return max(min(BLOCKS // max(outer * -(-inner // p), 1), n // (rows * _DEPTH)), 1)
 
     def launch(self, src: Ref, x: str, dst: Ref, y: str, outer: int, n: int, inner: int,
                slices: int) -> None:
         names = self.names(x, y)
         if inner > 1:
-            tiles = -(-inner // 32)
-            self.steps.append(Launch("reduce_middle", (outer * tiles, slices), (32, 8),
+            p, rows = column_block(inner)
+            self.steps.append(Launch("reduce_middle", (outer * -(-inner // p), slices), (p, rows),
                                      (src, dst, np.int64(n), np.int64(inner)), defines=names))
         elif slices == 1 and n <= WARP_ROW:
             self.steps.append(Launch("reduce_warps", grid_for(outer, 8), (32, 8),

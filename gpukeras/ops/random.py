@@ -60,7 +60,7 @@ class _Random(Op):
     """An op on (step[, like]); `draw(step, start, n)` gives n elements from `start` on."""
 
     foldable = False
-    chunk = 1 << 14                                # elements drawn at a time: they stay in the cache
+    chunk = 1 << 14                                # elements drawn at a time, for the cache
     salt: int
     shape: tuple
     seed: int

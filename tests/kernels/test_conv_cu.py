@@ -89,7 +89,7 @@ def test_division_by_multiplication_is_exact():
     rng = np.random.default_rng(0)
     edges = [0, 1, 2, 3, (1 << 31) - 1, (1 << 31) - 2, (1 << 30) - 1, 1 << 30]
     for d in [*range(1, 70), 127, 128, 1000, 46341, 65535, 65537, (1 << 31) - 1, 1 << 30]:
-        _, mul, shift = plans_conv.division(d)
+        _, mul, shift = plans.division(d)
         assert 0 <= mul < 1 << 32
         near = [q for k in (1, 2, 3, 1000) for q in (k * d - 1, k * d, k * d + 1) if q < 1 << 31]
         for q in [*edges, *near, *map(int, rng.integers(0, 1 << 31, 50))]:

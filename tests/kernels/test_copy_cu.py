@@ -1,16 +1,16 @@
-"""copy.cu: boxes with any strides against NumPy's views, in both widths of index."""
+"""copy.cu: boxes with any strides against NumPy's views; boxes cut in parts; filling."""
 import numpy as np
 import pytest
 from check import prove
 from harness import run_kernel
 
+from gpukeras.ops import plans_copy
 from gpukeras.ops.plans_copy import copy_box, fill_value, merged, strides_of
 from gpukeras.ops.record import Out
 from gpukeras.ops.shape import Concat, Pad, Reverse, Slice, Tile, Transpose, Unslice
 
 BUDGETS = {"copy_strided": 40, "fill_value": 16}
-VARIANTS = [(("T", "float"), ("INDEX", "unsigned")), (("T", "double"), ("INDEX", "u64")),
-            (("T", "float16"),), (("T", "bool"),)]
+VARIANTS = [(("T", t),) for t in ("float", "double", "float16", "bool")]
 X = np.arange(2 * 3 * 4 * 5, dtype="f4").reshape(2, 3, 4, 5)
 FULL = (None, None, None)
 
@@ -40,13 +40,14 @@ def test_joined_inputs_lie_side_by_side():
     np.testing.assert_array_equal(y, X)
 
 
-@pytest.mark.parametrize("index", ["unsigned", "unsigned long long"])
-def test_both_widths_of_index(index):
-    step = copy_box(None, None, "float32", (5, 4), (1, 5), (4, 1))
-    defines = tuple((k, index if k == "INDEX" else v) for k, v in step.defines)
-    x = np.arange(20, dtype="f4")
-    y = run_kernel("copy.cu", "copy_strided", step.grid, step.block,
-                   [x, np.full(20, np.nan, "f4"), step.args[2]], defines)[1]
+def test_large_boxes_are_several_launches(monkeypatch):
+    monkeypatch.setattr(plans_copy, "_MOST", 8)
+    steps = copy_box(None, None, "float32", (5, 4), (1, 5), (4, 1))
+    assert len(steps) == 4 and all(step.args[2]["n"] < 8 for step in steps)
+    x, y = np.arange(20, dtype="f4"), np.full(20, np.nan, "f4")
+    for step in steps:
+        y = run_kernel("copy.cu", "copy_strided", step.grid, step.block, [x, y, step.args[2]],
+                       step.defines)[1]
     np.testing.assert_array_equal(y.reshape(5, 4), x.reshape(4, 5).T)
 
 

@@ -6,7 +6,7 @@ from check import prove
 from gpukeras.ops.norm import BatchNormGrad, BatchNormTrain
 
 BUDGETS = {"bn_stats_fwd": 56, "bn_merge_fwd": 72, "bn_apply_fwd": 32, "bn_sums_bwd": 56,
-           "bn_merge_bwd": 72, "bn_apply_bwd": 32}
+           "bn_merge_bwd": 72, "bn_apply_bwd": 48}
 VARIANTS = [(("T", t),) for t in ("float", "double", "float16", "bfloat16")]
 ONE_SLICE = (["bn_stats_fwd", "bn_apply_fwd"], ["bn_sums_bwd", "bn_apply_bwd"])
 SLICES = (["bn_stats_fwd", "bn_merge_fwd", "bn_apply_fwd"],
@@ -41,7 +41,7 @@ def test_several_slices_agree_with_torch():
 
 
 def test_a_mean_far_from_zero_costs_no_digits():
-    x = np.random.default_rng(0).standard_normal((512, 3)) * 0.5 + 4096
+    x = np.random.default_rng(0).standard_normal((2048, 3)) * 0.5 + 4096
     y, mean, var = prove(BatchNormTrain(EPS), x.astype("f4"), np.ones(3, "f4"), np.zeros(3, "f4"),
                          entries=SLICES[0])
     # sums of squares in float32 would leave no digit of the variance here
