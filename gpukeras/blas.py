@@ -51,8 +51,12 @@ class Library:
             return getattr(handle, f"scipy_{name}{suffix}")
 
         self.gemm = {"f": entry("cblas_sgemm"), "d": entry("cblas_dgemm")}
+        self.stack: dict = {}                       # one call for many products: since 0.3.31
+        if hasattr(handle, f"scipy_cblas_sgemm_batch_strided{suffix}"):
+            self.stack = {"f": entry("cblas_sgemm_batch_strided"),
+                          "d": entry("cblas_dgemm_batch_strided")}
         self.real = {"f": ctypes.c_float, "d": ctypes.c_double}
-        for function in self.gemm.values():
+        for function in (*self.gemm.values(), *self.stack.values()):
             function.restype = None
         name = entry("openblas_get_corename")
         name.restype = ctypes.c_char_p
@@ -75,6 +79,14 @@ class Library:
                 _blas_gemm(self, x, y, out[:, 4:27], False, 1.0)()
                 if not np.allclose(out[:, 4:27], a @ b, rtol=1e-4, atol=1e-4):
                     raise ValueError(f"{self.path}: {dtype} product {order} differs from NumPy's")
+            # several products added up in one place rely on their order: one after the other
+            a, b, out = rng.standard_normal((3, 9, 8, 8)).astype(dtype)
+            total = out[0] + sum(a @ b)
+            run = _blas_stack(self, a, b, np.broadcast_to(out[0], a.shape), True)
+            if run is not None:
+                run()
+                if not np.allclose(out[0], total, rtol=1e-4, atol=1e-4):
+                    self.stack = {}
 
 
 def _needs_core_type() -> bool:
@@ -193,6 +205,31 @@ def _blas_gemm(found: Library, a: np.ndarray, b: np.ndarray, out: np.ndarray, ac
     return run
 
 
+def _blas_stack(found: Library, a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool,
+                ) -> Callable[[], None] | None:
+    """One bound call for out[i] = a[i] @ b[i], or None when views cannot be passed as they lie."""
+    kind = out.dtype.char
+    if kind not in found.stack or a.dtype != out.dtype or b.dtype != out.dtype or not out.size:
+        return None
+    views = _leading(a[0]), _leading(b[0]), _leading(out[0])
+    steps = [x.strides[0] for x in (a, b, out)]
+    if None in views or not a.shape[2] or views[2][0] == TRANS or any(
+            s < 0 or s % out.itemsize for s in steps):
+        return None
+    (trans_a, lda), (trans_b, ldb), (_, ldc) = views
+    step_a, step_b, step_out = (s // out.itemsize for s in steps)
+    m, k = a.shape[1:]
+    integer, real, pointer = found.integer, found.real[kind], ctypes.c_void_p
+    run = partial(found.stack[kind], ctypes.c_int(ROW_MAJOR), ctypes.c_int(trans_a),
+                  ctypes.c_int(trans_b), integer(m), integer(b.shape[2]), integer(k), real(1.0),
+                  pointer(a.ctypes.data), integer(lda), integer(step_a),
+                  pointer(b.ctypes.data), integer(ldb), integer(step_b),
+                  real(1.0 if accumulate else 0.0),
+                  pointer(out.ctypes.data), integer(ldc), integer(step_out), integer(len(out)))
+    run.arrays = a, b, out
+    return run
+
+
 def _numpy_gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool,
                 alpha: float) -> Callable[[], None]:
     """The same with numpy.matmul: any dtype, any strides."""
@@ -236,9 +273,32 @@ def bind_gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool = 
     return run or _numpy_gemm(a, b, out, accumulate, alpha)
 
 
+def bind_stack(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool = False,
+               ) -> Callable[[], None]:
+    """run() for out[i] = a[i] @ b[i], or += when `accumulate`, on this thread: in one call, where
+    the library can.
+
+    a (B, m, k), out (B, m, n); b (B, k, n), or one matrix (k, n) for all.  With an `out` of (m, n)
+    all products are added up there.
+    """
+    count = len(a)
+    if b.ndim == 2:
+        b = np.broadcast_to(b, (count,) + b.shape)
+    if out.ndim == 2 and not accumulate:
+        first = bind_gemm(a[0], b[0], out, split=False)
+        return first if count == 1 else in_turn([first, bind_stack(a[1:], b[1:], out, True)])
+    if out.ndim == 2:
+        out = np.lib.stride_tricks.as_strided(out, (count,) + out.shape, (0,) + out.strides)
+    found = library() if count > 1 else None
+    run = _blas_stack(found, a, b, out, accumulate) if found else None
+    return run or in_turn([bind_gemm(*matrices, accumulate, split=False)
+                           for matrices in zip(a, b, out)])
+
+
 def bind_batched(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> Callable[[], None]:
     """run() for out[i] = a[i] @ b[i]: a (B, m, k), b (B, k, n), out (B, m, n)."""
-    runs = [bind_gemm(a[i], b[i], out[i], split=False) for i in range(out.shape[0])]
+    if not len(out):
+        return in_turn([])
     if 2.0 * out.size * a.shape[-1] < WORTH_SPLITTING:
-        return in_turn(runs)
-    return workers().bind([in_turn(runs[s]) for s in workers().split(len(runs))])
+        return bind_stack(a, b, out)
+    return workers().bind([bind_stack(a[s], b[s], out[s]) for s in workers().split(len(out))])

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..blas import WORTH_SPLITTING, bind_gemm, workers
+from ..blas import WORTH_SPLITTING, bind_gemm, bind_stack, workers
 from ..team import in_turn
 from .window import Geometry, padded_shape
 
@@ -82,11 +82,9 @@ def blocks(g: Geometry, how: str, itemsize: int) -> list[Block]:
         rows = max(2 * g.window[0], BLOCK_BYTES // (row * g.strides[0]))
         edges = list(range(0, g.out[0], rows)) + [g.out[0]]
         return [Block(n, n + 1, a, b) for n in range(g.images) for a, b in zip(edges, edges[1:])]
-    count = 1
-    if how != "rows":
-        # beside thin columns lies a y as large: 28x28x1 to 32 by 5x5 takes 1.7 ms, not 2.05
-        limit = BLOCK_BYTES // 4 if how == "thin" else BLOCK_BYTES
-        count = max(1, min(limit // image, -(-g.images // workers().size)))
+    # beside thin columns lies a y as large: 28x28x1 to 32 by 5x5 takes 1.7 ms, not 2.05
+    limit = BLOCK_BYTES // 4 if how == "thin" else BLOCK_BYTES
+    count = max(1, min(limit // image, -(-g.images // workers().size)))
     return [Block(n, min(n + count, g.images), 0, g.out[0]) for n in range(0, g.images, count)]
 
 
@@ -152,9 +150,16 @@ def matrix(view: np.ndarray, columns: int | None = None) -> np.ndarray:
     return flat
 
 
+def stack(view: np.ndarray, columns: int | None = None) -> np.ndarray:
+    """`view` as (images, rows, its last axis or `columns`) without a copy."""
+    flat = view.reshape(len(view), -1, view.shape[-1] if columns is None else columns)
+    assert np.may_share_memory(flat, view)
+    return flat
+
+
 class Columns:
     """The columns of one block at a time.  `parts(x, block)` -> (calls that fill them,
-    [(columns (M, K) of kernel part i)])."""
+    [columns (B, M, K) that meet kernel part i]): B images, or 1 with all images in M."""
 
     def __init__(self, g: Geometry, how: str, todo: list[Block], dtype: np.dtype) -> None:
         self.g, self.how = g, how
@@ -164,7 +169,7 @@ class Columns:
         self.padded = Padded(g, images, rows, dtype, whole)
         out_rows = max(b.bottom - b.top for b in todo)
         if how == "rows":
-            shape = (g.strides[0], -(-rows // g.strides[0])) + g.out[1:] + (unfolded(g),)
+            shape = (images, g.strides[0], -(-rows // g.strides[0])) + g.out[1:] + (unfolded(g),)
         else:
             shape = (images * out_rows * prod(g.out[1:]) * g.taps * g.channels,)
         self.direct = how == "rows" and prod(g.window[1:]) == 1 and g.strides == (1,) * len(g.out)
@@ -191,27 +196,27 @@ class Columns:
             result = here.reshape(depth, -1).T
         else:
             result = here.reshape(-1, depth)
-        return calls + [partial(np.copyto, here.reshape(seen.shape), seen)], [result]
+        return calls + [partial(np.copyto, here.reshape(seen.shape), seen)], [result[None]]
 
     def _row_columns(self, padded: np.ndarray) -> tuple[np.ndarray, list[Run]]:
-        """Columns (stride, R, O2.., inner) of one image and the calls that fill them."""
+        """Columns (images, stride, R, O2.., inner) and the calls that fill them."""
         g = self.g
         if self.direct:
-            return padded, []
-        seen = windows(padded, g, None)[0]
+            return padded[:, None], []
+        seen = windows(padded, g, None)
         calls = []
         for phase in range(g.strides[0]):
-            part = seen[phase::g.strides[0]]
+            part = seen[:, phase::g.strides[0]]
             if part.size:
-                into = self.scratch[phase, :part.shape[0]].reshape(part.shape)
+                into = self.scratch[:len(part), phase, :part.shape[1]].reshape(part.shape)
                 calls.append(partial(np.copyto, into, part))
-        return self.scratch, calls
+        return self.scratch[:len(padded)], calls
 
 
 def tap_rows(cols: np.ndarray, g: Geometry, tap: int, start: int, rows: int) -> np.ndarray:
-    """Rows start:start+rows of kernel row `tap`'s phase, as a matrix (rows * O2.., inner)."""
+    """Rows start:start+rows of kernel row `tap`'s phase: (images, rows * O2.., inner)."""
     phase = tap * g.dilation[0] % g.strides[0]
-    return matrix(cols[phase, start:start + rows], unfolded(g))
+    return stack(cols[:, phase, start:start + rows], unfolded(g))
 
 
 def weight_parts(w: np.ndarray, g: Geometry, how: str) -> list[np.ndarray]:
@@ -219,6 +224,12 @@ def weight_parts(w: np.ndarray, g: Geometry, how: str) -> list[np.ndarray]:
     if how == "rows":
         return list(w.reshape(g.window[0], unfolded(g), -1))
     return [w.reshape(-1, w.shape[-1])]
+
+
+def block_rows(y: np.ndarray, block: Block, parts: list[np.ndarray]) -> np.ndarray:
+    """The block's part of y, cut like its columns: (B, M, F)."""
+    part = y[block.first:block.last, block.top:block.bottom]
+    return stack(part) if len(parts[0]) > 1 else matrix(part)[None]
 
 
 def _share_out(g: Geometry, filters: int, todo: list[Block],
@@ -247,8 +258,8 @@ def bind_conv(x: np.ndarray, w: np.ndarray, y: np.ndarray, g: Geometry) -> Run |
         columns, calls = Columns(g, how, todo, x.dtype), []
         for block in todo:
             fill, parts = columns.parts(x, block)
-            out = matrix(y[block.first:block.last, block.top:block.bottom])
-            calls += fill + [bind_gemm(a, k, out, accumulate=i > 0, split=False)
+            out = block_rows(y, block, parts)
+            calls += fill + [bind_stack(a, k, out, accumulate=i > 0)
                              for i, (a, k) in enumerate(zip(parts, kernels))]
         return calls
     return _share_out(g, w.shape[-1], blocks(g, how, x.itemsize), job)
@@ -271,8 +282,8 @@ def bind_conv_grad_weight(x: np.ndarray, gy: np.ndarray, gw: np.ndarray, g: Geom
         columns, calls = Columns(g, how, todo, x.dtype), []
         for number, block in enumerate(todo):
             fill, parts = columns.parts(x, block)
-            out = matrix(gy[block.first:block.last, block.top:block.bottom])
-            calls += fill + [bind_gemm(a.T, out, k, accumulate=number > 0, split=False)
+            out = block_rows(gy, block, parts)
+            calls += fill + [bind_stack(a.swapaxes(1, 2), out, k, accumulate=number > 0)
                              for a, k in zip(parts, kernels)]
         return calls
     run = _share_out(g, gw.shape[-1], blocks(g, how, x.itemsize), job)
@@ -334,10 +345,10 @@ def _rows_grad_input(g: Geometry, gy: np.ndarray, w: np.ndarray, gx: np.ndarray,
             first = max(0, -((reach - top) // stride))              # ceil((top - reach) / stride)
             last = min(g.out[0], -((reach - bottom) // stride))
             start = first + reach // stride - top // stride
-            for n in range(block.first, block.last) if last > first else ():
-                into = tap_rows(scratch[n - block.first], g, tap, start, last - first)
-                calls.append(bind_gemm(matrix(gy[n, first:last]), kernels[tap], into,
-                                       accumulate=True, split=False))
+            if last > first:
+                into = tap_rows(scratch[:block.last - block.first], g, tap, start, last - first)
+                calls.append(bind_stack(stack(gy[block.first:block.last, first:last]),
+                                        kernels[tap], into, accumulate=True))
         here, _, mirror = padded.view(gx, block.first, block.last, top, bottom)
         calls.append(partial(here.fill, 0))
         folded = windows(here, g, None)
@@ -366,24 +377,24 @@ def _gather_grad_input(g: Geometry, gy: np.ndarray, w: np.ndarray, gx: np.ndarra
                       g.strides, pads, (1,) + g.dilation[1:])
     wanted = [(max(0, b.top + g.pads[0][0] - spans[0]), min(g.out[0], b.bottom + g.pads[0][0]))
               for b in todo]
-    columns = Columns(turned, "rows", [Block(0, 1, a, max(b, a + 1)) for a, b in wanted], gx.dtype)
+    columns = Columns(turned, "rows", [Block(b.first, b.last, low, max(high, low + 1))
+                                       for b, (low, high) in zip(todo, wanted)], gx.dtype)
     calls: list[Run] = [turn]
     for block, (low, high) in zip(todo, wanted):
-        for n in range(block.first, block.last):
-            target = gx[n, block.top:block.bottom]
-            calls.append(partial(target.fill, 0))
-            if high <= low:
-                continue
-            fill, (cols,) = columns.parts(gy, Block(n, n + 1, low, high))
-            calls += fill
-            cols = cols.reshape(high - low, -1, depth)
-            for tap in range(g.window[0]):
-                shift = tap * g.dilation[0] - g.pads[0][0]           # row o of gy reaches o + shift
-                first, last = max(low, block.top - shift), min(high, block.bottom - shift)
-                if last > first:
-                    into = gx[n, first + shift:last + shift]
-                    calls.append(bind_gemm(matrix(cols[first - low:last - low]), kernels[tap],
-                                           matrix(into), accumulate=True, split=False))
+        images = slice(block.first, block.last)
+        calls.append(partial(gx[images, block.top:block.bottom].fill, 0))
+        if high <= low:
+            continue
+        fill, (cols,) = columns.parts(gy, Block(block.first, block.last, low, high))
+        calls += fill
+        cols = cols.reshape(block.last - block.first, high - low, -1, depth)
+        for tap in range(g.window[0]):
+            shift = tap * g.dilation[0] - g.pads[0][0]               # row o of gy reaches o + shift
+            first, last = max(low, block.top - shift), min(high, block.bottom - shift)
+            if last > first:
+                calls.append(bind_stack(stack(cols[:, first - low:last - low]), kernels[tap],
+                                        stack(gx[images, first + shift:last + shift]),
+                                        accumulate=True))
     return calls
 
 

@@ -65,6 +65,27 @@ def test_accumulate_and_alpha():
     np.testing.assert_allclose(out, c - 0.5 * (a @ b), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize("accumulate", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_stacks_of_products(stacked, accumulate, dtype, monkeypatch):
+    if not stacked and blas.library():
+        monkeypatch.setattr(blas.library(), "stack", {})
+    rng = np.random.default_rng(0)
+
+    def some(*shape):
+        return rng.integers(-9, 9, shape).astype(dtype)
+    a, b, one = some(6, 12, 5)[::2, 2:9], some(3, 5, 8)[:, :, 1:7], some(4, 5).T
+    for left, right in ((a, b), (a, one), (a, b[:, :, :1]), (a[:1], b[:1])):
+        for shape in ((len(left), 7, right.shape[-1]), (7, right.shape[-1])):
+            out = some(*shape)
+            products = left @ right
+            want = products if len(shape) == 3 else products.sum(0)
+            want = want + out if accumulate else want
+            blas.bind_stack(left, right, out, accumulate)()
+            np.testing.assert_allclose(out, want)
+
+
 def test_empty_sum_is_zero_and_empty_output_is_left_alone():
     out = np.full((3, 4), np.nan, "float32")
     blas.bind_gemm(np.zeros((3, 0), "float32"), np.zeros((0, 4), "float32"), out)()
