@@ -245,6 +245,31 @@ def test_transposed_convolution_with_same_padding_is_the_adjoint():
     np.testing.assert_allclose((forward * y).sum(), (back * x).sum(), rtol=1e-4)
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_separable_convolutions(data_format):
+    torch = pytest.importorskip("torch")
+    last = data_format == "channels_last"
+    for rank in (1, 2):
+        x = RNG.normal(size=(2, 7, 6)[:rank + 1] + (3,)).astype("float32")
+        depth = RNG.normal(size=(3, 2)[:rank] + (3, 2)).astype("float32")
+        point = RNG.normal(size=(1,) * rank + (6, 4)).astype("float32")
+        given = x if last else np.ascontiguousarray(np.moveaxis(x, -1, 1))
+        # torch: (in * m, 1, *k), channel c * m + j of input channel c
+        kernel = torch.tensor(depth).permute(rank, rank + 1, *range(rank)).reshape(
+            6, 1, *depth.shape[:rank])
+        conv = getattr(torch.nn.functional, f"conv{rank}d")
+        mid = conv(torch.tensor(np.moveaxis(x, -1, 1).copy()), kernel, stride=2, groups=3)
+        out = conv(mid, torch.tensor(point).permute(-1, -2, *range(rank)))
+        step = 2 if rank == 1 else (2, 2)
+        got = value(lambda t: getattr(K, f"separable_conv{rank}d")(
+            t, K.constant(depth), K.constant(point), step, data_format=data_format), given)
+        close(got, np.moveaxis(out.numpy(), 1, -1) if last else out.numpy(), 1e-4, 1e-5)
+        if rank == 2:
+            got = value(lambda t: K.depthwise_conv2d(t, K.constant(depth), (2, 2),
+                                                     data_format=data_format), given)
+            close(got, np.moveaxis(mid.numpy(), 1, -1) if last else mid.numpy(), 1e-4, 1e-5)
+
+
 def test_local_convolutions():
     x, w = RNG.normal(size=(2, 7, 3)), RNG.normal(size=(3, 6, 4))
     wanted = np.stack([x[:, 2 * i:2 * i + 2].reshape(2, 6) @ w[i] for i in range(3)], 1)

@@ -15,9 +15,10 @@ from .math import (abs, all, any, argmax, argmin, clip, cos, cumprod, cumsum, eq
                    mean, min, minimum, not_equal, pow, prod, round, sign, sin, sqrt, square, std,
                    sum, var)
 from .nn import (batch_normalization, bias_add, binary_crossentropy, categorical_crossentropy,
-                 conv1d, conv2d, conv2d_transpose, conv3d, conv3d_transpose, dropout, elu,
-                 hard_sigmoid, in_top_k, local_conv1d, local_conv2d, normalize_batch_in_training,
-                 pool2d, pool3d, relu, sigmoid, softmax, softplus, softsign,
+                 conv1d, conv2d, conv2d_transpose, conv3d, conv3d_transpose, depthwise_conv2d,
+                 dropout, elu, hard_sigmoid, in_top_k, local_conv1d, local_conv2d,
+                 normalize_batch_in_training, pool2d, pool3d, relu, separable_conv1d,
+                 separable_conv2d, sigmoid, softmax, softplus, softsign,
                  sparse_categorical_crossentropy, tanh)
 from .random import (random_binomial, random_normal, random_normal_variable, random_uniform,
                      random_uniform_variable, truncated_normal)

@@ -9,6 +9,7 @@ from ..ops import conv as conv_ops
 from ..ops import math as op
 from ..ops import nn as nn_ops
 from ..ops import pool as pool_ops
+from ..ops.depthwise import depthwise_conv
 from ..ops.local import local_conv
 from ..ops.plans import arithmetic
 from ..ops.shape import transpose
@@ -261,6 +262,33 @@ def conv3d(x, kernel, strides=(1, 1, 1), padding="valid", data_format=None,
            dilation_rate=(1, 1, 1)):
     """Convolution of volumes.  x (batch, d, h, w, in), kernel (kd, kh, kw, in, out)."""
     return _conv(x, kernel, strides, padding, data_format, dilation_rate)
+
+
+def depthwise_conv2d(x, depthwise_kernel, strides=(1, 1), padding="valid", data_format=None,
+                     dilation_rate=(1, 1)):
+    """Each channel by kernels of its own: depthwise_kernel (kh, kw, in, m) -> in * m channels."""
+    return _separable(x, depthwise_kernel, None, strides, padding, data_format, dilation_rate)
+
+
+def separable_conv1d(x, depthwise_kernel, pointwise_kernel, strides=1, padding="valid",
+                     data_format=None, dilation_rate=1):
+    """Depthwise convolution (k, in, m), then pointwise_kernel (1, in * m, out)."""
+    return _separable(x, depthwise_kernel, pointwise_kernel, strides, padding, data_format,
+                      dilation_rate)
+
+
+def separable_conv2d(x, depthwise_kernel, pointwise_kernel, strides=(1, 1), padding="valid",
+                     data_format=None, dilation_rate=(1, 1)):
+    """Depthwise convolution (kh, kw, in, m), then pointwise_kernel (1, 1, in * m, out)."""
+    return _separable(x, depthwise_kernel, pointwise_kernel, strides, padding, data_format,
+                      dilation_rate)
+
+
+def _separable(x, depthwise, pointwise, strides, padding, data_format, dilation_rate):
+    _check_padding(padding, ("valid", "same"))
+    data_format = normalize_data_format(data_format)
+    y = depthwise_conv(_channels_last(x, data_format), depthwise, strides, padding, dilation_rate)
+    return _back(y if pointwise is None else conv_ops.conv(y, pointwise), data_format)
 
 
 def _conv_transpose(x, kernel, output_shape, strides, padding, data_format, dilation_rate):

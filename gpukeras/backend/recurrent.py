@@ -115,7 +115,7 @@ def map_fn(fn, elems, name=None, dtype=None):
 
 
 def foldl(fn, elems, initializer=None, name=None):
-    """fn(… fn(fn(initializer, elems[0]), elems[1]) …); no initializer: it starts with elems[0]."""
+    """fn(… fn(fn(initializer, elems[0]), elems[1]) …); the default initializer is elems[0]."""
     return _fold(fn, elems, initializer, False)
 
 
