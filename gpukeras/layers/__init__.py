@@ -1,6 +1,7 @@
 """All layers by Keras's names, and the way from a config back to a layer."""
 from ..utils.generic_utils import deserialize_keras_object, serialize_keras_object
 from .advanced_activations import *  # noqa: F401,F403
+from .attention import *  # noqa: F401,F403
 from .base import InputSpec, Layer
 from .convolutional import *  # noqa: F401,F403
 from .core import *  # noqa: F401,F403

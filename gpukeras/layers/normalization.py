@@ -90,4 +90,51 @@ class BatchNormalization(Layer):
         return K.batch_normalization(x, *weights, axis=self.axis, epsilon=self.epsilon)
 
 
-__all__ = ["BatchNormalization"]
+class LayerNormalization(Layer):
+    """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, for each sample by itself.
+
+    # Arguments
+        axis: axis or axes over which mean and variance are taken; gamma and beta have their sizes.
+        epsilon: added to the variance.
+        center, scale: whether there is a beta, a gamma.
+        beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, beta_constraint,
+        gamma_constraint: as for Dense.
+
+    As tf.keras 2 names it. Ba, Kiros, Hinton 2016, arXiv:1607.06450.
+    """
+
+    supports_masking = True
+
+    def __init__(self, axis=-1, epsilon=1e-3, center=True, scale=True, beta_initializer="zeros",
+                 gamma_initializer="ones", beta_regularizer=None, gamma_regularizer=None,
+                 beta_constraint=None, gamma_constraint=None, **kwargs):
+        super().__init__(**kwargs)
+        self.keep(axis=list(axis) if isinstance(axis, (list, tuple)) else axis, epsilon=epsilon,
+                  center=center, scale=scale, beta_initializer=beta_initializer,
+                  gamma_initializer=gamma_initializer, beta_regularizer=beta_regularizer,
+                  gamma_regularizer=gamma_regularizer, beta_constraint=beta_constraint,
+                  gamma_constraint=gamma_constraint)
+
+    def _axes(self, rank):
+        axes = self.axis if isinstance(self.axis, list) else [self.axis]
+        return sorted(axis % rank for axis in axes)
+
+    def build(self, input_shape):
+        axes = self._axes(len(input_shape))
+        shape = [input_shape[axis] for axis in axes]
+        self.gamma = self.add_weight("gamma", shape) if self.scale else None
+        self.beta = self.add_weight("beta", shape) if self.center else None
+        self.input_spec = InputSpec(ndim=len(input_shape), axes=dict(zip(axes, shape)))
+        super().build(input_shape)
+
+    def call(self, inputs):
+        axes, rank = self._axes(K.ndim(inputs)), K.ndim(inputs)
+        d = inputs - K.mean(inputs, axis=axes, keepdims=True)
+        y = d / K.sqrt(K.mean(K.square(d), axis=axes, keepdims=True) + self.epsilon)
+        shape = [K.int_shape(inputs)[i] if i in axes else 1 for i in range(rank)]
+        if self.gamma is not None:
+            y = y * K.reshape(self.gamma, shape)
+        return y if self.beta is None else y + K.reshape(self.beta, shape)
+
+
+__all__ = ["BatchNormalization", "LayerNormalization"]

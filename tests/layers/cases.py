@@ -116,8 +116,22 @@ OTHERS = [
     row(L.TimeDistributed, (2, 3, 6, 7, 1), layer=conv),
 ]
 
+ATTENTION = [
+    row(L.LayerNormalization, SEQUENCE),
+    row(L.LayerNormalization, IMAGE, axis=[1, 3], epsilon=0.1, scale=False),
+    row(L.Attention, SEQUENCE),
+    row(L.Attention, SEQUENCE, (3, 5, 3), use_scale=True),
+    row(L.Attention, SEQUENCE, (3, 5, 3), (3, 5, 3)),
+    row(L.Attention, SEQUENCE, SEQUENCE, causal=True, dropout=0.2),
+    row(L.AdditiveAttention, SEQUENCE, (3, 5, 3)),
+    row(L.AdditiveAttention, SEQUENCE, (3, 5, 3), use_scale=False),
+    row(L.MultiHeadAttention, SEQUENCE, num_heads=2, key_dim=3),
+    row(L.MultiHeadAttention, SEQUENCE, (3, 5, 4), num_heads=2, key_dim=3, value_dim=2,
+        output_shape=5, use_bias=False),
+]
+
 CASES = (CORE + CONVOLUTIONS + POOLING + NORMALIZATION + ACTIVATIONS + MERGE + NOISE + SPATIAL
-         + OTHERS)
+         + OTHERS + ATTENTION)
 
 # classes without a row of their own: tested by name elsewhere
 ELSEWHERE = {"Layer", "InputLayer", "Lambda", "Wrapper"}
