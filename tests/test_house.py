@@ -216,7 +216,8 @@ def test_kernel_files_say_what_they_hold():
 # ---- ops
 
 # bases, and ops whose body is a graph: tests/engine has their tests
-FRAMES = {"Composite", "Elementwise", "Fused", "Scan", "ForwardMap", "DataGradMap", "WeightGradMap"}
+FRAMES = {"Composite", "Elementwise", "Fused", "Scan", "ForwardMap", "DataGradMap",
+          "WeightGradMap"}
 
 
 def op_classes() -> dict[str, pathlib.Path]:

@@ -5,8 +5,8 @@
     bind_depthwise_grad_weight(x, gy, gw, g)   gw
 
 As in host_conv.py: C-contiguous arrays that stay where they are; each returns run(), shared out
-over the team by images, or None for arrays it does not serve. A tap's weights are tiled along a row of
-the image, so that inner loops run over whole rows and not over one pixel's channels.
+over the team by images, or None for arrays it does not serve. A tap's weights are tiled along a row
+of the image, so that inner loops run over whole rows and not over one pixel's channels.
 """
 from __future__ import annotations
 
