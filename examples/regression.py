@@ -4,8 +4,9 @@ import numpy as np
 from gpukeras.layers import Dense
 from gpukeras.models import Sequential
 
+np.random.seed(1337)
 rng = np.random.RandomState(1337)
-x = np.linspace(-1, 1, 200)
+x = np.linspace(-2, 2, 200)
 rng.shuffle(x)
 y = 0.5 * x + 2 + rng.normal(0, 0.05, 200)
 x_train, y_train = x[:160], y[:160]
