@@ -493,3 +493,26 @@ def test_values_of_variables():
     close(K.eval(K.eye(3)), np.eye(3))
     close(K.eval(K.ones_like(v) + K.zeros_like(v)), np.ones(3))
     close(K.eval(K.constant(3, shape=(2, 2))), np.full((2, 2), 3))
+
+
+def test_functions_on_arrays():
+    from gpukeras.backend import numpy_backend as KNP
+    x, y = RNG.normal(size=(3, 4)), RNG.normal(size=(3, 4))
+    np.testing.assert_allclose(KNP.softmax(x), np.exp(x) / np.exp(x).sum(-1, keepdims=True))
+    np.testing.assert_allclose(KNP.concatenate([x, y], axis=0), np.concatenate([x, y]))
+    np.testing.assert_allclose(KNP.sum(x, axis=1, keepdims=True), x.sum(1, keepdims=True))
+    assert KNP.int_shape(x) == (3, 4) and KNP.floatx() == "float32"
+
+    def step(a, states):
+        out = KNP.tanh(a + states[0])
+        return out, [out]
+
+    last, outputs, states = KNP.rnn(step, x[:, :, None], [np.zeros((3, 1))])
+    h = np.zeros((3, 1))
+    for t in range(4):
+        h = np.tanh(x[:, t, None] + h)
+    np.testing.assert_allclose(last, h)
+    np.testing.assert_allclose(outputs[:, -1], h)
+    np.testing.assert_allclose(states[0], h)
+    with pytest.raises(AttributeError, match="no_such"):
+        KNP.no_such
