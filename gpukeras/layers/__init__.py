@@ -13,6 +13,7 @@ from .node import Node
 from .noise import *  # noqa: F401,F403
 from .normalization import *  # noqa: F401,F403
 from .pooling import *  # noqa: F401,F403
+from .recurrent import *  # noqa: F401,F403
 from .separable import *  # noqa: F401,F403
 from .spatial import *  # noqa: F401,F403
 from .wrappers import *  # noqa: F401,F403

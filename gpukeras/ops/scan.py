@@ -74,7 +74,8 @@ class Scan(Op):
         return tuple(outs)
 
     def static(self, *inputs: Tensor) -> tuple[Tensor, ...] | None:
-        """The body for exactly these types, with all that is the same in every step moved out of it.
+        """The body for exactly these types, with all that is the same in every step moved out of
+        it.
 
         Small constants, such as the learning phase, move into it.
         """
