@@ -100,8 +100,8 @@ class _Cell(Layer):
             return []
         seeds = self._seeds.setdefault(kind, list(np.random.randint(1, 10**7, self.gates)))
         ones = K.ones_like(x[:, 0] if K.ndim(x) == 3 else x)
-        masks = [K.in_train_phase(lambda s=s: K.dropout(ones, rate, seed=s), ones, training=training)
-                 for s in seeds]
+        masks = [K.in_train_phase(lambda s=s: K.dropout(ones, rate, seed=s), ones,
+                                  training=training) for s in seeds]
         return [K.expand_dims(m, 1) for m in masks] if K.ndim(x) == 3 else masks
 
 
