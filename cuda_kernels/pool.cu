@@ -85,6 +85,7 @@ extern "C" __global__ void max_pool_bwd(const T* __restrict__ x_ndhwc,
         A sum[V] = {};
         for (int od = pd.lo; od < pd.hi; ++od)
             for (int oh = ph.lo; oh < ph.hi; ++oh)
+#pragma unroll 1  // mostly one window: unrolled code only takes registers
                 for (int ow = pw.lo; ow < pw.hi; ++ow) {
                     const i64 at = n * g.y_image + place(g, od, oh, ow) + c;
                     Group y = load(y_ndhwc, at), gy = load(gy_ndhwc, at);
@@ -173,6 +174,7 @@ extern "C" __global__ void average_pool_bwd(const T* __restrict__ gy_ndhwc,
         A sum[V] = {};
         for (int od = pd.lo; od < pd.hi; ++od)
             for (int oh = ph.lo; oh < ph.hi; ++oh)
+#pragma unroll 1  // mostly one window: unrolled code only takes registers
                 for (int ow = pw.lo; ow < pw.hi; ++ow) {
                     Group gy = load(gy_ndhwc, n * g.y_image + place(g, od, oh, ow) + c);
                     Range rd = elements(od, g.sd, g.pd, g.KD, g.D),

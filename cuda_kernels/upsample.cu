@@ -1,6 +1,6 @@
 // upsample.cu - enlarging images by whole factors, linear between the pixels, up to three axes.
 //
-// upsample_fwd   x[N,S,C] -> y[N,f*S,C]    y[i] = x[i / f] + (i % f) / f * (x[i / f + 1] - x[i / f])
+// upsample_fwd   x[N,S,C] -> y[N,f*S,C]    y[i] = x[p] + (i % f) / f * (x[p + 1] - x[p]), p = i / f
 // upsample_bwd   gy[N,f*S,C] -> gx[N,S,C]  each x gathers from the 2 f - 1 places around it: no
 //                                          atomics, one order
 //

@@ -8,8 +8,8 @@ from harness import run_kernel
 from gpukeras.ops import plans_conv, window
 from gpukeras.ops.pool import AveragePool, AveragePoolGrad, MaxPool, MaxPoolGrad, MaxPoolPick
 
-BUDGETS = {"max_pool_fwd": 64, "max_pool_bwd": 72, "max_pool_pick": 72, "average_pool_fwd": 64,
-           "average_pool_bwd": 80}
+BUDGETS = {"max_pool_fwd": 64, "max_pool_bwd": 80, "max_pool_pick": 72, "average_pool_fwd": 72,
+           "average_pool_bwd": 64}
 VARIANTS = [(("T", t), ("V", v)) for t, v in (("float", "4"), ("float", "1"), ("float16", "8"),
                                               ("double", "2"))]
 
