@@ -1,4 +1,4 @@
-// common.cuh - what every kernel file uses: storage and arithmetic types, reductions, random bits.
+// common.cuh - what every kernel file uses: storage and arithmetic types, reductions.
 //
 // T  storage type of the arrays    float (default), double, float16, bfloat16, int, ...: defined
 // per module A  arithmetic type               float for the 16-bit types, else T itself
@@ -119,29 +119,4 @@ template <class S> __device__ __forceinline__ S block_sum(S v, S* scratch) {
 }
 template <class S> __device__ __forceinline__ S block_max(S v, S lowest, S* scratch) {
     return block_reduce<Max>(v, lowest, scratch);
-}
-
-// ---------------------------------------------------------------- Philox4x32-10
-// Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3". The same 128 bits
-// on every device for the same counter and key. Ours: counter (element / 4, step), key (seed, salt
-// of the op).
-__device__ __forceinline__ uint4 philox4x32_10(uint4 c, uint2 key) {
-#pragma unroll
-    for (int round = 0; round < 10; ++round) {
-        const unsigned hi0 = __umulhi(0xD2511F53u, c.x), lo0 = 0xD2511F53u * c.x;
-        const unsigned hi1 = __umulhi(0xCD9E8D57u, c.z), lo1 = 0xCD9E8D57u * c.z;
-        c = make_uint4(hi1 ^ c.y ^ key.x, lo1, hi0 ^ c.w ^ key.y, lo0);
-        key.x += 0x9E3779B9u;
-        key.y += 0xBB67AE85u;
-    }
-    return c;
-}
-__device__ __forceinline__ uint4 random_bits(u64 group, u64 step, unsigned seed, unsigned salt) {
-    return philox4x32_10(make_uint4((unsigned)group, (unsigned)(group >> 32), (unsigned)step,
-                                    (unsigned)(step >> 32)),
-                         make_uint2(seed, salt));
-}
-// 24 bits -> [0, 1), exact in float32
-__device__ __forceinline__ float unit_float(unsigned bits) {
-    return (float)(bits >> 8) * 5.9604644775390625e-8f;
 }

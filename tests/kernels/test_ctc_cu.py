@@ -1,0 +1,59 @@
+"""ctc.cu against torch's ctc_loss: repeats, empty labels, short rows, rows without a path."""
+import numpy as np
+import pytest
+from check import prove
+
+from gpukeras.ops.ctc import Ctc, CtcGrad
+
+BUDGETS = {"ctc_fwd": 96, "ctc_bwd": 128}
+VARIANTS = [(("T", t),) for t in ("float", "double", "float16")]
+
+
+def rows(t, c, labels, frames, counts, seed=0):
+    rng = np.random.default_rng(seed)
+    scores = rng.standard_normal((len(labels), t, c)) * 2
+    log_probs = (scores - np.log(np.exp(scores).sum(-1, keepdims=True))).astype("f4")
+    return (log_probs, *(np.array(a, "i4") for a in (labels, frames, counts)))
+
+
+ROWS = [rows(6, 4, [[0, 1], [2, 2], [1, 0]], [6, 5, 4], [2, 2, 1]),
+        rows(20, 5, [[0, 0, 0, 3, 3, 1]], [20], [6]),
+        rows(5, 3, [[0, 1], [1, 1]], [5, 1], [0, 1]),
+        rows(80, 30, np.arange(2 * 20).reshape(2, 20) % 29, [80, 61], [20, 17])]
+
+
+@pytest.mark.parametrize("case", ROWS, ids=lambda r: str(r[0].shape))
+def test_agrees_with_torch(case):
+    torch = pytest.importorskip("torch")
+    log_probs, labels, frames, counts = case
+    blank = log_probs.shape[2] - 1
+    t = torch.tensor(log_probs, dtype=torch.float64, requires_grad=True)
+    want = torch.nn.functional.ctc_loss(t.transpose(0, 1), *(torch.tensor(a, dtype=torch.int64)
+                                                            for a in (labels, frames, counts)),
+                                        blank=blank, reduction="none")
+    g = np.linspace(-1, 2, len(labels)).astype("f4")
+    loss, = prove(Ctc(), *case, entries=["ctc_fwd"])
+    np.testing.assert_allclose(loss, want.detach(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(Ctc().numpy(*case), want.detach(), rtol=1e-5, atol=1e-5)
+    gx, = prove(CtcGrad(), *case, g, entries=["ctc_bwd"])
+    # torch's gradient is by the scores, as if a softmax stood before: add its part
+    inside = np.arange(log_probs.shape[1])[:, None] < frames[:, None, None]
+    by_scores = gx + np.exp(log_probs) * g[:, None, None] * inside
+    want.backward(torch.tensor(g, dtype=torch.float64))
+    np.testing.assert_allclose(by_scores, t.grad, atol=1e-5)
+
+
+def test_a_row_without_a_path_is_infinite_and_without_gradient():
+    case = rows(2, 4, [[0, 0], [0, 1]], [2, 2], [2, 2])      # 0 0 needs a blank between
+    loss, = prove(Ctc(), *case, entries=["ctc_fwd"])
+    assert np.isinf(loss[0]) and np.isfinite(loss[1])
+    gx, = prove(CtcGrad(), *case, np.ones(2, "f4"), entries=["ctc_bwd"])
+    assert (gx[0] == 0).all() and (gx[1] != 0).any()
+
+
+def test_a_label_outside_makes_its_row_nan():
+    case = rows(4, 4, [[0, 3], [0, 1]], [4, 4], [2, 2])      # 3 is the blank
+    loss, = prove(Ctc(), *case, entries=["ctc_fwd"])
+    gx, = prove(CtcGrad(), *case, np.ones(2, "f4"), entries=["ctc_bwd"])
+    assert np.isnan(loss[0]) and np.isfinite(loss[1])
+    assert np.isnan(gx[0]).all() and np.isfinite(gx[1]).all()
