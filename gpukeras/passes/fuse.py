@@ -3,6 +3,7 @@ memory."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Callable, Iterable
 
 from ..graph import Constant, Graph, Node, Tensor, apply, toposort
 from ..graph.leaves import Leaf
@@ -26,7 +27,7 @@ def fuse(graph: Graph) -> Graph:
     grouping = _Grouping()
     for node in order:
         grouping.add(node)
-    groups = grouping.groups
+    groups = _merge_scalars(order, grouping.groups)
     if not any(len(g.nodes) > 1 for g in groups):
         return graph
     keep = set(graph.roots)
@@ -114,6 +115,50 @@ class _Grouping:
             self.depends[g] = 1 << number
         for n in unit.nodes:
             self.group_of[id(n)] = number
+
+
+def _merge_scalars(order: list[Node], groups: list[_Group]) -> list[_Group]:
+    """Scalars cost a launch each, however little they compute, so they share two.
+
+    Groups that depend on leaves only (learning rates, 1 - beta) become one, and so do those that
+    nothing but the roots reads (losses, metric sums, counters): neither can close a cycle.
+    """
+    place = {id(n): i for i, n in enumerate(order)}
+    early = _closed(order, lambda n: [t.node for t in n.inputs])
+    readers: dict[int, list[Node]] = {}
+    for n in order:
+        for t in n.inputs:
+            readers.setdefault(id(t.node), []).append(n)
+    late = _closed(reversed(order), lambda n: readers.get(id(n), []))
+    found: dict[str, list[_Group]] = {"early": [], "late": []}
+    rest = []
+    for g in groups:
+        ids = {id(n) for n in g.nodes}
+        kind = "late" if ids <= late else "early" if ids <= early else None
+        if g.shape or not ids or kind is None:
+            rest.append(g)
+        else:
+            found[kind].append(g)
+    for kind in found.values():
+        while kind:
+            merged = kind.pop(0)
+            for g in list(kind):
+                nodes = sorted(merged.nodes + g.nodes, key=lambda n: place[id(n)])
+                if len(_inputs(nodes)) <= MAX_INPUTS:
+                    merged = _Group((), nodes)
+                    kind.remove(g)
+            rest.append(merged)
+    return rest
+
+
+def _closed(order: Iterable[Node], neighbours: Callable[[Node], list[Node]]) -> set[int]:
+    """Ids of the elementwise scalars all of whose neighbours are leaves or scalars of this kind."""
+    found: set[int] = set()
+    for n in order:
+        if is_elementwise(n.op) and n.outputs[0].shape == () and all(
+                isinstance(m.op, Leaf) or id(m) in found for m in neighbours(n)):
+            found.add(id(n))
+    return found
 
 
 def _inputs(nodes: list[Node]) -> list[Tensor]:

@@ -129,13 +129,11 @@ def _keep_old_state(schedule: Schedule) -> None:
 
 
 def _late_updates_last(schedule: Schedule) -> None:
-    """Steps whose results only update variables move to the end, so that every reader of the old
-    value has
-    run before and the update can be done in place."""
+    """Steps that update variables and whose results no step reads move to the end, so that every
+    reader of the old value has run before and the update can be done in place."""
     targets = {id(value.root()[0]) for _, value in schedule.assigns}
     read = {id(v.root()[0]) for s in schedule.steps for v in s.ins}
-    read |= {id(v.root()[0]) for v in schedule.outputs}
-    late = [s for s in schedule.steps
-            if all(id(v) in targets and id(v) not in read for v in s.outs)]
+    late = [s for s in schedule.steps if any(id(v) in targets for v in s.outs)
+            and not any(id(v) in read for v in s.outs)]
     chosen = set(map(id, late))
     schedule.steps = [s for s in schedule.steps if id(s) not in chosen] + late

@@ -70,6 +70,25 @@ def test_log_of_sigmoid_stays_finite():
     np.testing.assert_allclose(f([np.full((4, 6), -200.0)])[0], -200.0)
 
 
+def test_scalars_share_two_steps():
+    lr, decay, steps, total = (Variable(np.float32(v)) for v in (0.5, 0.25, 3.0, 10.0))
+    weights = Variable(np.ones((4, 6), "float32"))
+    mean = reduce.sum_(X) / 24.0
+    rate = lr / (1.0 + decay * steps)
+    updates = ((steps, steps + 1.0), (total, total + mean), (lr, lr * (1.0 - decay)),
+               (weights, weights - rate * X))
+    graph = Graph((X,), (mean,), updates)
+    small = [s for s in compile_graph(graph, HOST).steps if s.outs[0].type.shape == ()]
+    assert sorted(len(s.outs) for s in small) == [1, 1, 4]   # sum; rate; mean, steps, total, lr
+    f = function([X], [mean], list(updates))
+    for _ in range(2):
+        assert f([np.full((4, 6), 2.0, "float32")])[0] == 2.0
+    read = function([], [lr, steps, total, weights])
+    values = read([])
+    np.testing.assert_allclose([float(v) for v in values[:3]], [0.5 * 0.75 ** 2, 5.0, 14.0])
+    np.testing.assert_allclose(values[3], 1 - 2 * (0.5 / 1.75 + 0.375 / 2.0), rtol=1e-6)
+
+
 def test_place_in_softmax_needs_no_softmax():
     result, = stabilise(Graph((X,), (reduce.argmax(nn.softmax(X)),))).outputs
     assert result is reduce.argmax(X)
