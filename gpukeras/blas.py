@@ -32,6 +32,9 @@ ROW_MAJOR, NO_TRANS, TRANS = 101, 111, 112
 # Floating point operations, some 0.5 ms on one core: a woken thread first runs on the core of the
 # one that woke it, so shorter work gains nothing (20e6: 0.23 ms alone, 0.24 ms on two).
 WORTH_SPLITTING = 5e7
+# OpenBLAS's AVX-512 kernels do not pack where m * n * k is at most a million: 104 to 110
+# GFLOP/s where those that pack reach 87 to 95, so larger products are cut to that size.
+UNPACKED, UNPACKED_CORES, LEAST_CUT = 1e6, ("SkylakeX", "Cooperlake", "SapphireRapids"), 32
 
 _ALONE = Team(1)
 _library: Library | None | bool = False           # False: not looked for yet
@@ -230,6 +233,32 @@ def _blas_stack(found: Library, a: np.ndarray, b: np.ndarray, out: np.ndarray, a
     return run
 
 
+def _cut(found: Library | None, a: np.ndarray, b: np.ndarray, out: np.ndarray,
+         ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, bool]] | None:
+    """The product out = a @ b of matrices (or stacks of them) as several that need no packing:
+    [(part of a, part of b, part of out, added to what is there)], or None."""
+    if found is None or found.core not in UNPACKED_CORES:
+        return None
+    m, k = a.shape[-2:]
+    n = b.shape[-1]
+    if 1.0 * m * n * k <= UNPACKED:
+        return None
+    # along the rows of out, its columns, or the sum: where the parts stay largest
+    most, axis = max((int(UNPACKED / max(1, k * n)), 2), (int(UNPACKED / max(1, m * k)), 1),
+                     (int(UNPACKED / max(1, m * n)), 0))
+    if most < LEAST_CUT:
+        return None
+    size = (k, n, m)[axis]
+    even = -(-size // -(-size // most))                             # parts of about one size
+    step = min(-(-even // 16) * 16, most // 16 * 16)
+    cuts = [slice(i, min(i + step, size)) for i in range(0, size, step)]
+    if axis == 2:
+        return [(a[..., c, :], b, out[..., c, :], False) for c in cuts]
+    if axis == 1:
+        return [(a, b[..., c], out[..., c], False) for c in cuts]
+    return [(a[..., c], b[..., c, :], out, i > 0) for i, c in enumerate(cuts)]
+
+
 def _numpy_gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool,
                 alpha: float) -> Callable[[], None]:
     """The same with numpy.matmul: any dtype, any strides."""
@@ -269,6 +298,10 @@ def bind_gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool = 
             parts = [(a[s], b, out[s]) for s in workers().split(m, 16)]
         return workers().bind([bind_gemm(*part, accumulate, alpha, False) for part in parts])
     found = library()
+    parts = _cut(found, a, b, out)
+    if parts and _leading(a) and _leading(b) and out.dtype.char in "fd":
+        return in_turn([bind_gemm(*part, accumulate or add, alpha, False)
+                        for *part, add in parts])
     run = _blas_gemm(found, a, b, out, accumulate, alpha) if found else None
     return run or _numpy_gemm(a, b, out, accumulate, alpha)
 
@@ -290,6 +323,9 @@ def bind_stack(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool =
     if out.ndim == 2:
         out = np.lib.stride_tricks.as_strided(out, (count,) + out.shape, (0,) + out.strides)
     found = library() if count > 1 else None
+    parts = _cut(found, a, b, out)
+    if parts:
+        return in_turn([bind_stack(*part, accumulate or add) for *part, add in parts])
     run = _blas_stack(found, a, b, out, accumulate) if found else None
     return run or in_turn([bind_gemm(*matrices, accumulate, split=False)
                            for matrices in zip(a, b, out)])

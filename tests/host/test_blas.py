@@ -65,6 +65,24 @@ def test_accumulate_and_alpha():
     np.testing.assert_allclose(out, c - 0.5 * (a @ b), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("m,k,n", [(576, 96, 32), (32, 784, 400), (96, 1200, 32), (300, 300, 300)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_cut_so_that_nothing_is_packed(m, k, n, dtype, monkeypatch):
+    if blas.library():
+        monkeypatch.setattr(blas.library(), "core", "SkylakeX")
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+    out = np.full((2, m, n), np.nan, dtype)
+    tolerance = 1e-10 if dtype == "float64" else 1e-4
+    for accumulate in (False, True):
+        want = a @ b * (1 + accumulate)
+        blas.bind_stack(a, b, out, accumulate)()
+        np.testing.assert_allclose(out, want, rtol=tolerance, atol=tolerance * 20)
+        blas.bind_gemm(a[0], b, out[0], accumulate)()
+        np.testing.assert_allclose(out[0], want[0] * (1.5 if accumulate else 1), rtol=tolerance,
+                                   atol=tolerance * 20)
+
+
 @pytest.mark.parametrize("stacked", [True, False])
 @pytest.mark.parametrize("accumulate", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
