@@ -3,6 +3,7 @@ from ..utils.generic_utils import deserialize_keras_object, serialize_keras_obje
 from .advanced_activations import *  # noqa: F401,F403
 from .attention import *  # noqa: F401,F403
 from .base import InputSpec, Layer
+from .bidirectional import *  # noqa: F401,F403
 from .convolutional import *  # noqa: F401,F403
 from .core import *  # noqa: F401,F403
 from .embeddings import *  # noqa: F401,F403
