@@ -7,16 +7,19 @@ from .. import backend as K
 from .. import optimizers
 from ..metrics import Metric
 from ..utils.generic_utils import nearest_names, unpack_singleton
+from ..utils.data_utils import is_generator_or_sequence
 from . import data, loop
 from .compiled import Compiled
+from .feed import ArrayFeed, training_feed
+from .generators import GeneratorMethods
 from .network import Network
-from .steps import PredictStep, TestStep, TrainStep
+from .steps import Logs, PredictStep, TestStep, TrainStep
 
 _NOT_COMPILED = ("You must compile a model before training/testing. "
                  "Use `model.compile(optimizer, loss)`.")
 
 
-class Model(Network):
+class Model(GeneratorMethods, Network):
     """Layers between `inputs` and `outputs` that are trained together; arguments as for Network."""
 
     _compiled = None                # losses and metrics as tensors; made when the inputs are known
@@ -64,7 +67,8 @@ class Model(Network):
         self._compile_weighted_metrics = weighted_metrics
         self._compile_arguments = (loss, metrics, loss_weights, sample_weight_mode,
                                    weighted_metrics, target_tensors)
-        self._compiled, self._optimizer_state, self._steps = None, None, {}
+        self._compiled, self._optimizer_state = None, None
+        self._steps, self._logs_of = {}, {}
         self._is_compiled = True
         if self.inputs:
             self._finish_compile()
@@ -166,6 +170,13 @@ class Model(Network):
             self._steps[kind, weighted] = step
         return step
 
+    def _logs(self, kind):
+        """Loss and metrics of the steps of a kind."""
+        logs = self._logs_of.get(kind)
+        if logs is None:
+            logs = self._logs_of[kind] = Logs(self, kind)
+        return logs
+
     def _unweighted(self):
         return (False,) * len(self._compiled.outputs)
 
@@ -250,12 +261,12 @@ class Model(Network):
                              f"specified batch size of your Input Layer: {fixed}")
         return int(batch_size)
 
-    def _feed(self, kind, xs, ys, weights, batch_size):
+    def _feed(self, kind, xs, ys, weights, batch_size, shuffle=False):
         """The batches of a step for checked data."""
         weighted = tuple(w is not None for w in weights)
         arrays = [*xs, *ys, *[w for w in weights if w is not None]]
-        make = loop.feed_of if kind == "train" else loop.Feed
-        return make(self._step(kind, weighted), arrays, batch_size)
+        make = training_feed if kind == "train" else ArrayFeed
+        return make(self._step(kind, weighted), arrays, batch_size, shuffle)
 
     # ---------------------------------------------------------------- fit, evaluate, predict
 
@@ -269,7 +280,8 @@ class Model(Network):
         after the last finished step.
 
         # Arguments
-            x: array (samples, ...); for several inputs a list, or a dict by input name.
+            x: array (samples, ...); for several inputs a list, or a dict by input name; or a
+                generator or Sequence, see `fit_generator`.
             y: targets, in the same way by outputs.
             batch_size: samples per update of the weights; 32 if not given.
             epochs: number of the last epoch; so many epochs if `initial_epoch` is 0.
@@ -283,6 +295,8 @@ class Model(Network):
                 them.
             sample_weight: array (samples,), or (samples, steps) in mode "temporal".
             initial_epoch: epoch to start at.
+            steps_per_epoch, validation_steps, max_queue_size, workers, use_multiprocessing: for
+                generators, see `fit_generator`.
             validation_freq: validate after every so many epochs, or after those listed (from 1).
 
         # Returns
@@ -293,25 +307,37 @@ class Model(Network):
             ValueError: for data that do not fit.
         """
         epochs = _legacy_epochs(kwargs, epochs)
-        _refuse_generators(x, steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
+        _check_frequency(validation_freq)
+        if is_generator_or_sequence(x):
+            _only_arrays(y=y, sample_weight=sample_weight, batch_size=batch_size,
+                         validation_split=validation_split or None)
+            return self.fit_generator(
+                x, steps_per_epoch, epochs, verbose, callbacks, validation_data, validation_steps,
+                validation_freq, class_weight, max_queue_size, workers, use_multiprocessing,
+                shuffle, initial_epoch)
+        _only_generators(steps_per_epoch=steps_per_epoch)
         self._require_compiled(x)
         batch_size = self._batch_size(batch_size)
-        _check_frequency(validation_freq)
         xs, ys, weights = self._standardize_user_data(x, y, sample_weight, class_weight,
                                                       batch_size=batch_size)
-        (xs, ys, weights), held = self._validation(xs, ys, weights, validation_split,
-                                                   validation_data, batch_size)
+        held = None
+        if is_generator_or_sequence(validation_data):
+            validation = self._generator_feed(
+                "test", validation_data, validation_steps, "validation_steps", max_queue_size,
+                workers, use_multiprocessing)
+        else:
+            _only_generators(validation_steps=validation_steps)
+            (xs, ys, weights), held = self._validation(xs, ys, weights, validation_split,
+                                                       validation_data, batch_size)
+            validation = self._feed("test", *held, batch_size) if held else None
         if not len(xs[0] if xs else ys[0]):
             data.fail("There are no samples to train on: got arrays of length 0")
         self._check_trainable_weights_consistency()
-        feed = self._feed("train", xs, ys, weights, batch_size)
-        validation = self._feed("test", *held, batch_size) if held else None
-        arrays = [*held[0], *held[1], *[np.ones(len(held[0][0]), "float32") if w is None else w
-                                        for w in held[2]]] if held else None
-        return loop.fit(self, feed, validation, batch_size=batch_size, epochs=epochs,
-                        verbose=int(verbose), callbacks=callbacks, shuffle=shuffle,
-                        initial_epoch=initial_epoch, validation_freq=validation_freq,
-                        validation_arrays=arrays)
+        feed = self._feed("train", xs, ys, weights, batch_size, shuffle)
+        return loop.fit(self, feed, validation, epochs=epochs, verbose=int(verbose),
+                        callbacks=callbacks, initial_epoch=initial_epoch,
+                        validation_freq=validation_freq, validation_arrays=_all_arrays(held),
+                        params={"batch_size": batch_size, "steps": None, "samples": feed.count})
 
     def _validation(self, xs, ys, weights, share, given, batch_size):
         """((xs, ys, weights) to train on, the same to validate on or None)."""
@@ -345,14 +371,19 @@ class Model(Network):
         # Returns
             The loss, or a list in the order of `metrics_names` if there is more than the loss.
         """
-        _refuse_generators(x, steps=steps)
+        if is_generator_or_sequence(x):
+            _only_arrays(y=y, sample_weight=sample_weight, batch_size=batch_size)
+            return self.evaluate_generator(x, steps, callbacks, max_queue_size, workers,
+                                           use_multiprocessing, verbose)
+        _only_generators(steps=steps)
         self._require_compiled(x)
         batch_size = self._batch_size(batch_size)
         xs, ys, weights = self._standardize_user_data(x, y, sample_weight, batch_size=batch_size)
         if not len(xs[0] if xs else ys[0]):
             data.fail("There are no samples to evaluate: got arrays of length 0")
-        found = loop.evaluate(self, self._feed("test", xs, ys, weights, batch_size),
-                              callbacks=callbacks, batch_size=batch_size, verbose=verbose)
+        feed = self._feed("test", xs, ys, weights, batch_size)
+        found = loop.evaluate(self, feed, callbacks=callbacks, verbose=verbose,
+                              params={"batch_size": batch_size, "samples": feed.count})
         return unpack_singleton([found[name] for name in self.metrics_names])
 
     def predict(self, x, batch_size=None, verbose=0, steps=None, callbacks=None, max_queue_size=10,
@@ -363,18 +394,23 @@ class Model(Network):
             x, batch_size: as for `fit`.
             verbose: 0 silent, 1 progress bar.
         """
-        _refuse_generators(x, steps=steps)
+        if is_generator_or_sequence(x):
+            _only_arrays(batch_size=batch_size)
+            return self.predict_generator(x, steps, callbacks, max_queue_size, workers,
+                                          use_multiprocessing, verbose)
+        _only_generators(steps=steps)
         self._require_inputs(x)
         batch_size = self._batch_size(batch_size)
         xs = self._inputs(x)
         data.check_counts(xs, [])
         self._check_stateful(xs, batch_size)
-        feed = loop.Feed(self._step("predict"), xs, batch_size)
+        feed = ArrayFeed(self._step("predict"), xs, batch_size)
         if not feed.count:
             return unpack_singleton([np.empty((0, *[d or 0 for d in K.int_shape(t)[1:]]), t.dtype)
                                      for t in self.outputs])
-        return unpack_singleton(loop.predict(self, feed, callbacks=callbacks, batch_size=batch_size,
-                                             verbose=verbose))
+        return unpack_singleton(loop.predict(
+            self, feed, callbacks=callbacks, verbose=verbose,
+            params={"batch_size": batch_size, "samples": feed.count}))
 
     # ---------------------------------------------------------------- single batches
 
@@ -400,9 +436,10 @@ class Model(Network):
             self._check_trainable_weights_consistency()
         step = self._step(kind, tuple(w is not None for w in weights))
         step.function.run([*xs, *ys, *[w for w in weights if w is not None]])
-        values = list(step.values())
+        logs = self._logs(kind)
+        values = list(logs.values())
         if reset_metrics:
-            step.reset()
+            logs.reset()
         return unpack_singleton(values)
 
     def predict_on_batch(self, x):
@@ -428,14 +465,29 @@ def _legacy_epochs(kwargs, epochs):
     return epochs
 
 
-def _refuse_generators(x, **steps):
-    """Arrays only, for the time being."""
+def _only_generators(**steps):
+    """Raise for numbers of steps that come with arrays."""
     for name, value in steps.items():
         if value is not None:
-            raise ValueError(f"`{name}` is for data without a length; with arrays, give "
-                             "batch_size instead.")
-    if hasattr(x, "__next__"):
-        raise ValueError("Got a generator as x, expected arrays.")
+            raise ValueError(f"`{name}` is for generators, got {value} with arrays. Try: "
+                             "batch_size")
+
+
+def _only_arrays(**arguments):
+    """Raise for arguments that a generator makes senseless."""
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(f"`{name}` argument is not supported when data is a generator or a "
+                             "Sequence: these yield whole batches, (x, y) or (x, y, sample_weight)")
+
+
+def _all_arrays(held):
+    """Validation data as one list for the callbacks: inputs, targets, weights or ones."""
+    if held is None:
+        return None
+    xs, ys, weights = held
+    return [*xs, *ys, *[np.ones(len(y), "float32") if w is None else w
+                        for y, w in zip(ys, weights, strict=True)]]
 
 
 def _check_frequency(frequency):

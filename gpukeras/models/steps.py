@@ -89,49 +89,59 @@ class PredictStep(Step):
         super().__init__(model._feed_inputs, model.outputs, model.state_updates, "predict", 0)
 
 
-class _LossStep(Step):
-    """A step that also keeps the loss and metrics.
+class Logs:
+    """Loss and metrics of a model's train or test steps.
 
-    They are one vector on the device: the values of the step in the order of `names` (the loss of
-    the batch; all others so far), and at the end the sum of loss * batch size since `reset`.
+    They are one vector on the device: the values of the last step in the order of `names` (the loss
+    of the batch; all others so far), and at the end the sum of loss * batch size since `reset`.
     """
 
-    def __init__(self, model, weighted, name, phase, updates_of):
-        compiled = model._compiled
-        feeds = model._feed_inputs + [out.target for out in compiled.outputs]
-        feeds += [out.sample_weight for out, has in zip(compiled.outputs, weighted, strict=True)
-                  if has]
-        loss, values, updates = compiled.terms(weighted)
+    def __init__(self, model, kind):
         self.names = model.metrics_names
-        self._state = K.zeros((len(values) + 1,), dtype="float32", name=f"{name}/logs")
-        size = K.cast(K.shape(feeds[0])[0], "float32") if feeds else 1.0
+        self.state = K.zeros((len(self.names) + 1,), dtype="float32", name=f"{kind}/logs")
+        self._metrics = model.metrics + model._compiled.loss_metrics
+        self._zeros = np.zeros(len(self.names) + 1, "float32")
+
+    def update(self, values, size):
+        """The update for a step with these values (scalar tensors) of a batch of that size."""
         values = [K.cast(v, "float32") for v in values]
-        logs = K.stack([*values, self._state[len(values)] + values[0] * size])
-        super().__init__(feeds, [], merged([*updates, *updates_of(loss), (self._state, logs)]),
-                         name, phase)
-        self._metrics = model.metrics + compiled.loss_metrics
-        self._zeros = np.zeros(len(values) + 1, "float32")
+        total = self.state[len(values)] + values[0] * size
+        return self.state, K.stack([*values, total])
 
     def reset(self):
         """Forget sums and metrics."""
-        K.set_value(self._state, self._zeros)
+        K.set_value(self.state, self._zeros)
         for metric in self._metrics:
             metric.reset_states()
 
     def values(self):
         """Values of the last step in the order of `names`, as an array."""
-        return K.get_value(self._state)[:-1]
+        return K.get_value(self.state)[:-1]
 
-    def batch_logs(self):
+    def last(self):
         """dict name -> value of the last step."""
         return dict(zip(self.names, self.values().tolist(), strict=True))
 
     def averages(self, seen):
         """dict name -> average since `reset`; seen: number of samples since then."""
-        logs = K.get_value(self._state).tolist()
+        logs = K.get_value(self.state).tolist()
         found = dict(zip(self.names, logs, strict=False))
         found["loss"] = logs[-1] / max(seen, 1)
         return found
+
+
+class _LossStep(Step):
+    """A step that also keeps the loss and metrics, in `Logs`."""
+
+    def __init__(self, model, weighted, kind, phase, updates_of):
+        compiled = model._compiled
+        feeds = model._feed_inputs + [out.target for out in compiled.outputs]
+        feeds += [out.sample_weight for out, has in zip(compiled.outputs, weighted, strict=True)
+                  if has]
+        loss, values, updates = compiled.terms(weighted)
+        size = K.cast(K.shape(feeds[0])[0], "float32") if feeds else 1.0
+        logs = model._logs(kind).update(values, size)
+        super().__init__(feeds, [], merged([*updates, *updates_of(loss), logs]), kind, phase)
 
 
 class TrainStep(_LossStep):

@@ -1,7 +1,7 @@
 """Keras's `utils`."""
 from . import conv_utils, data_utils, generic_utils, io_utils, layer_utils
 from . import np_utils, vis_utils
-from .data_utils import get_file
+from .data_utils import GeneratorEnqueuer, OrderedEnqueuer, Sequence, get_file
 from .generic_utils import (CustomObjectScope, Progbar, custom_object_scope,
                             deserialize_keras_object, get_custom_objects, serialize_keras_object)
 from .layer_utils import get_source_inputs, print_summary

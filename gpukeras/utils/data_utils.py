@@ -1,9 +1,18 @@
-"""Files from the network, kept in Keras's cache folder (~/.keras, or KERAS_HOME)."""
+"""Files from the network, kept in Keras's cache folder; data that come batch by batch."""
 import hashlib
+import multiprocessing
 import os
+import pickle
+import queue
+import random
 import tarfile
 import tempfile
+import threading
+import warnings
 import zipfile
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 from .generic_utils import Progbar
 from .io_utils import atomic_write
@@ -158,3 +167,271 @@ def _extract_archive(file_path, path=".", archive_format="auto"):
                 archive.extractall(path)
             return True
     return False
+
+
+# ---------------------------------------------------------------- batches made ahead of their use
+
+class Sequence:
+    """Base class of data that are given batch by batch.
+
+    A subclass defines `__getitem__(i)`, which returns batch i as (x, y) or (x, y, sample_weight),
+    and `__len__()`, the number of batches. It may define `on_epoch_end()`, called after each
+    epoch. Several threads may call `__getitem__` at the same time.
+    """
+
+    use_sequence_api = True
+
+    def __getitem__(self, index):
+        raise NotImplementedError(f"{type(self).__name__} must define __getitem__(i)")
+
+    def __len__(self):
+        raise NotImplementedError(f"{type(self).__name__} must define __len__()")
+
+    def on_epoch_end(self):
+        """Called after each epoch, before the first batch of the next."""
+
+    def __iter__(self):
+        for i in range(len(self)):
+            yield self[i]
+
+
+def is_sequence(x):
+    """True for a Sequence, also for another library's class with the same methods."""
+    if isinstance(x, Sequence) or getattr(x, "use_sequence_api", False):
+        return True
+    return all(hasattr(x, name) for name in ("__getitem__", "__len__", "on_epoch_end", "__iter__"))
+
+
+def is_generator_or_sequence(x):
+    """True for what yields batches."""
+    return hasattr(x, "__next__") or is_sequence(x)
+
+
+# Processes that make batches are started fresh ("forkserver", or "spawn" where there is none):
+# a process that has used CUDA must not be forked.
+_TICK = 0.1                     # seconds between two looks at whether to stop
+
+
+class OrderedEnqueuer:
+    """Batches of a Sequence, in order, epoch after epoch.
+
+    # Arguments
+        sequence: a Sequence.
+        use_multiprocessing: processes instead of threads; the Sequence is pickled for them.
+        shuffle: new order of the batches each epoch.
+    """
+
+    def __init__(self, sequence, use_multiprocessing=False, shuffle=False):
+        self.sequence, self.shuffle = sequence, shuffle
+        self.use_multiprocessing = use_multiprocessing
+        self.workers, self.max_queue_size = 0, 10
+        self._pool, self._waiting, self._indices, self._running = None, deque(), None, False
+
+    def start(self, workers=1, max_queue_size=10):
+        """workers: number of threads or processes, or 0; max_queue_size: batches made ahead."""
+        self.workers, self.max_queue_size = workers, max(1, max_queue_size)
+        self._running = True
+
+    def is_running(self):
+        return self._running
+
+    def get(self):
+        """Iterator over the batches of one epoch after the other."""
+        while self._running:
+            if self._indices is None:
+                self._begin_epoch()
+            if self.workers == 0:
+                if not self._indices:
+                    self.end_epoch()
+                    continue
+                yield self.sequence[self._indices.popleft()]
+                continue
+            self._top_up()
+            if not self._waiting:
+                self.end_epoch()
+                continue
+            yield self._result(self._waiting.popleft())
+
+    __iter__ = get
+
+    def end_epoch(self):
+        """Tell the Sequence that an epoch is over; the next batch is the first of the next one."""
+        if self._indices is None:
+            return
+        for future in self._waiting:               # of an epoch that was cut short
+            future.cancel()
+        self._waiting.clear()
+        self._indices = None
+        change = getattr(type(self.sequence), "on_epoch_end", None)
+        if change is not None and change is not Sequence.on_epoch_end:
+            self.sequence.on_epoch_end()
+            if self.use_multiprocessing:
+                self._close_pool()                 # the processes hold the Sequence as it was
+
+    join_end_of_epoch = end_epoch
+
+    def stop(self, timeout=None):
+        """End all work."""
+        self._running = False
+        self._close_pool()
+
+    def _begin_epoch(self):
+        order = list(range(len(self.sequence)))
+        if self.shuffle:
+            random.shuffle(order)
+        self._indices = deque(order)
+
+    def _top_up(self):
+        if self._pool is None:
+            self._pool = self._new_pool()
+        while self._indices and len(self._waiting) < self.max_queue_size:
+            index = self._indices.popleft()
+            if self.use_multiprocessing:
+                future = self._pool.submit(_item, index)
+            else:
+                future = self._pool.submit(self.sequence.__getitem__, index)
+            future.index = index
+            self._waiting.append(future)
+
+    def _new_pool(self):
+        if not self.use_multiprocessing:
+            return ThreadPoolExecutor(self.workers, thread_name_prefix="gpukeras-batches")
+        try:
+            data = pickle.dumps(self.sequence)
+        except Exception as error:
+            raise ValueError(
+                "use_multiprocessing=True needs a Sequence that can be pickled, "
+                f"{_name(self.sequence)} "
+                f"cannot: {error}. Try: use_multiprocessing=False, or define the class in a module"
+            ) from error
+        methods = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        return ProcessPoolExecutor(self.workers, context, initializer=_hold, initargs=(data,))
+
+    def _result(self, future):
+        try:
+            return future.result()
+        except BrokenProcessPool as error:
+            self.stop()
+            raise RuntimeError(
+                f"A worker process that made batch {future.index} of {_name(self.sequence)} died "
+                "(killed, "
+                "out of memory, or it could not start). Try: workers=1, use_multiprocessing=False; "
+                'a script that uses processes needs `if __name__ == "__main__":`') from error
+
+    def _close_pool(self):
+        for future in self._waiting:
+            future.cancel()
+        self._waiting.clear()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+
+_held = None                                       # the Sequence, in a worker process
+
+
+def _hold(data):
+    global _held
+    _held = pickle.loads(data)
+
+
+def _item(index):
+    return _held[index]
+
+
+def _name(sequence):
+    return type(sequence).__name__
+
+
+class GeneratorEnqueuer:
+    """Batches of a Python generator, made ahead by one thread.
+
+    A generator is run by one thread whatever the number of workers: it yields one batch after the
+    other anyway, and a copy in a process of its own would yield the same batches again.
+    """
+
+    def __init__(self, generator, use_multiprocessing=False, wait_time=None, random_seed=None):
+        if use_multiprocessing:
+            warnings.warn("A generator cannot be shared by processes, it runs in a thread. Try: a "
+                          "keras.utils.Sequence, whose batches several processes can make",
+                          UserWarning, stacklevel=3)
+        self.generator = generator
+        self._queue, self._thread, self._stop = None, None, threading.Event()
+
+    def start(self, workers=1, max_queue_size=10):
+        """workers: 0 makes batches where they are used; max_queue_size: batches made ahead."""
+        self._stop.clear()
+        if workers:
+            self._queue = queue.Queue(max(1, max_queue_size))
+            self._thread = threading.Thread(target=self._produce, name="gpukeras-generator",
+                                            daemon=True)
+            self._thread.start()
+
+    def is_running(self):
+        return not self._stop.is_set()
+
+    def _produce(self):
+        try:
+            for batch in self.generator:
+                if not self._put((batch, None)):
+                    return
+            self._put((None, None))
+        except BaseException as error:             # raised again where the batch is used
+            self._put((None, error))
+
+    def _put(self, item):
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=_TICK)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def get(self):
+        """Iterator over the batches; errors of the generator come out here."""
+        if self._thread is None:
+            yield from self.generator
+            return
+        while not self._stop.is_set():
+            try:
+                batch, error = self._queue.get(timeout=_TICK)
+            except queue.Empty:
+                if self._thread.is_alive():
+                    continue
+                return
+            if error is not None:
+                raise error
+            if batch is None:
+                return
+            yield batch
+
+    __iter__ = get
+
+    def end_epoch(self):
+        """A generator goes on from epoch to epoch."""
+
+    join_end_of_epoch = end_epoch
+
+    def stop(self, timeout=None):
+        """End the thread, after the batch that it is making."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout if timeout is not None else 1.0)
+
+
+def enqueued(source, workers=1, max_queue_size=10, use_multiprocessing=False, shuffle=False):
+    """A started enqueuer for a generator or Sequence: iterate over it, call `end_epoch` and `stop`.
+
+    # Arguments
+        workers: number of threads or processes; 0 makes batches where they are used.
+        max_queue_size: number of batches made ahead.
+        use_multiprocessing: processes instead of threads, for a Sequence that can be pickled.
+        shuffle: new order of a Sequence's batches each epoch.
+    """
+    kind = OrderedEnqueuer if is_sequence(source) else GeneratorEnqueuer
+    options = {"shuffle": shuffle} if is_sequence(source) else {}
+    enqueuer = kind(source, use_multiprocessing=use_multiprocessing, **options)
+    enqueuer.start(workers=workers, max_queue_size=max_queue_size)
+    return enqueuer

@@ -1,0 +1,193 @@
+"""Feeds: where a loop gets its batches from, one after the other.
+
+A loop calls `begin` at the start of an epoch, then for each step `take(i)`, which makes the next
+batch ready and returns its size, and `run`, which runs the compiled step on it.
+"""
+import numpy as np
+
+from ..devices import current as current_device
+from .data import batches, shuffled
+from .steps import Resident
+
+
+class ArrayFeed:
+    """Arrays of equal length, cut into batches.
+
+    # Arguments
+        step: Step that the batches are for.
+        arrays: one array per placeholder of the step.
+        batch_size: samples per batch.
+        shuffle: True, False, or "batch".
+    """
+
+    units = "samples"
+
+    def __init__(self, step, arrays, batch_size, shuffle=False):
+        self.step, self.batch_size, self.shuffle = step, batch_size, shuffle
+        self.arrays = [_ready(x, t) for x, t in zip(arrays, step.feeds, strict=True)]
+        self.count = len(arrays[0]) if arrays else 0
+        self.bounds = batches(self.count, batch_size)
+        self.index = np.arange(self.count) if shuffle else None
+        self._shapes, self._now = {}, (0, 0)
+
+    @property
+    def steps(self):
+        """Number of batches of an epoch."""
+        return len(self.bounds)
+
+    @property
+    def target(self):
+        """What the progress bar counts up to."""
+        return self.count
+
+    def begin(self):
+        """Start an epoch, in a new order if the data are shuffled."""
+        if self.shuffle:
+            self.index = shuffled(self.index, self.batch_size, self.shuffle)
+
+    def take(self, i):
+        """Make batch `i` the present one; returns its size."""
+        self._now = start, end = self.bounds[i]
+        return end - start
+
+    def run(self):
+        """Run the step on the present batch; returns the executable."""
+        start, end = self._now
+        size = end - start
+        shapes = self._shapes.get(size)
+        if shapes is None:
+            shapes = self._shapes[size] = tuple((size, *x.shape[1:]) for x in self.arrays)
+        executable = self.step.bind(shapes)
+        if not self.shuffle:
+            executable.run([x[start:end] for x in self.arrays])
+            return executable
+        rows = self.index[start:end]
+        places = executable.inputs
+        if not all(isinstance(place, np.ndarray) for place in places):
+            executable.run([rows_of(x, rows) for x in self.arrays])
+            return executable
+        for x, place in zip(self.arrays, places, strict=True):
+            if type(x) is np.ndarray and x.dtype == place.dtype:
+                x.take(rows, 0, place, "clip")     # gathered straight into the planned buffer
+            else:
+                np.copyto(place, rows_of(x, rows), "unsafe")
+        executable.run(())
+        return executable
+
+    def end(self):
+        """Called after each epoch."""
+
+    def close(self):
+        """Called after the last epoch, also if it failed."""
+
+
+class ResidentFeed(ArrayFeed):
+    """Arrays that were sent to the device once, for a train step that picks its batches there."""
+
+    def __init__(self, step, arrays, batch_size, shuffle=False):
+        super().__init__(step, arrays, batch_size, shuffle)
+        resident = step.resident
+        if resident is not None and resident.key == resident.key_of(self.arrays):
+            resident.fill(self.arrays)
+        else:
+            step.resident = None                   # the old data go before the new ones come
+            step.resident = Resident(step, self.arrays)
+
+    def begin(self):
+        super().begin()
+        self.step.resident.begin(np.arange(self.count) if self.index is None else self.index)
+
+    def run(self):
+        start, end = self._now
+        self.step.resident.run(end - start)
+
+
+def training_feed(step, arrays, batch_size, shuffle):
+    """The feed for `fit`: data stay on a GPU if a quarter of its free memory holds them."""
+    driver = getattr(current_device(), "driver", None)
+    if driver is not None and arrays and all(isinstance(x, np.ndarray) for x in arrays):
+        used, total = driver.memory_info()
+        if sum(x.nbytes for x in arrays) <= (total - used) // 4:
+            return ResidentFeed(step, arrays, batch_size, shuffle)
+    return ArrayFeed(step, arrays, batch_size, shuffle)
+
+
+_CONVERT = 1 << 31                                 # bytes: larger data are converted by the batch
+
+
+def _ready(x, tensor):
+    """Data in the type of their placeholder, unless that is too large to keep."""
+    if isinstance(x, np.ndarray) and x.dtype != tensor.dtype:
+        if x.dtype == np.uint8:
+            return x                               # pictures: a quarter of the size as they are
+        if x.size * np.dtype(tensor.dtype).itemsize < _CONVERT:
+            return x.astype(tensor.dtype)
+    return x
+
+
+def rows_of(x, rows):
+    """Rows of an array; of a data set in a file in the order it wants, which is sorted."""
+    if isinstance(x, np.ndarray):
+        return x[rows]
+    order = np.argsort(rows)
+    back = np.empty_like(order)
+    back[order] = np.arange(len(rows))
+    return np.asarray(x[rows[order]])[back]
+
+
+class GeneratorFeed:
+    """Batches from a Python generator or a Sequence, checked one by one.
+
+    # Arguments
+        model: the model; `kind`: "train", "test" or "predict".
+        source: generator of batches, or Sequence.
+        steps: batches of an epoch; None for the length of a Sequence.
+        argument: name of the argument that gives `steps`, for messages.
+        enqueuer: what `utils.data_utils.enqueued(source, ...)` gives.
+    """
+
+    units = "steps"
+    count = None
+
+    def __init__(self, model, kind, source, enqueuer, steps, class_weight=None):
+        self.model, self.kind, self.source = model, kind, source
+        self.class_weight, self._steps, self._enqueuer = class_weight, steps, enqueuer
+        self._batches, self._done = iter(enqueuer), 0
+        self._now = None
+
+    @property
+    def steps(self):
+        return len(self.source) if self._steps is None else self._steps
+
+    @property
+    def target(self):
+        return self.steps
+
+    def begin(self):
+        pass
+
+    def take(self, i):
+        try:
+            batch = next(self._batches)
+        except StopIteration:
+            raise ValueError(
+                f"The generator ended after {self._done} batches in all, at batch {i} of an "
+                "epoch of "
+                f"{self.steps}. Try: fewer steps or epochs, or a generator that goes on (`while "
+                "True:`)"
+            ) from None
+        self._done += 1
+        arrays, size = self.model._generated(batch, self.kind, self.class_weight)
+        self._now = arrays
+        return size
+
+    def run(self):
+        step, arrays = self._now
+        return step.function.run(arrays)
+
+    def end(self):
+        if self._steps is None:                    # else a Sequence goes on where it is
+            self._enqueuer.end_epoch()
+
+    def close(self):
+        self._enqueuer.stop()
