@@ -44,10 +44,10 @@ model.save("digits.h5")
 plot_history(history, "digits_curves.png")
 predicted = load_model("digits.h5").predict(x_test).argmax(axis=-1)
 
-figure, cells = plt.subplots(4, 10, figsize=(10, 5))
+figure, cells = plt.subplots(4, 10, figsize=(9, 4.4), layout="constrained")
 for cell, image, label, guess in zip(cells.flat, x_test, y_test, predicted):
     cell.imshow(image[..., 0], cmap="gray_r")
-    cell.set_title(guess, color="green" if guess == label else "red")
+    cell.set_title(guess, fontsize=16, color="green" if guess == label else "red")
     cell.axis("off")
 figure.suptitle("test digits and what the model reads (red: wrong)")
 figure.savefig("digits_predictions.png", dpi=80)

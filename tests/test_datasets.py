@@ -38,7 +38,8 @@ def test_digits_are_those_of_scikit_learn():
     assert counts.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert x.min() == 0 and x.max() == 16
     assert int(x.astype(int).sum() + x_test.astype(int).sum()) == 561718
-    assert x[0, 0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0] and y[:4].tolist() == list(range(4)) and y_test[0] == 4
+    assert x[0, 0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
+    assert y[:4].tolist() == [0, 1, 2, 3] and y_test[0] == 4
 
 
 def test_digits_name_their_origin():

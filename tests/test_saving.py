@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from gpukeras import backend as K
+from gpukeras import losses, metrics
 from gpukeras.layers import BatchNormalization, Conv1D, Conv2D, Dense
 from gpukeras.models import Sequential, h5_layout, load_model, save_model
 from gpukeras.utils.generic_utils import to_list
@@ -155,6 +156,15 @@ def test_custom_loss_comes_back_by_its_name(tmp_path):
     close([again.evaluate(x, y, verbose=0)], [model.evaluate(x, y, verbose=0)])
     with pytest.raises(ValueError, match="shifted_loss"):
         load_model(tmp_path / "a.h5")
+
+
+def test_loss_and_metric_objects_survive(tmp_path):
+    model, x = small_model(), np.ones((4, 2), "float32")
+    model.compile("sgd", losses.MeanSquaredError(), metrics=[metrics.MeanAbsoluteError(name="off")])
+    model.save(tmp_path / "a.h5")
+    again = load_model(tmp_path / "a.h5")
+    assert again.metrics_names == model.metrics_names == ["loss", "off"]
+    close(again.evaluate(x, x[:, :1], verbose=0), model.evaluate(x, x[:, :1], verbose=0))
 
 
 # ---------------------------------------------------------------- names and attributes
