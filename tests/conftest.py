@@ -3,4 +3,4 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE / "kernels"), str(HERE.parent)]
+sys.path[:0] = [str(HERE), str(HERE / "kernels"), str(HERE / "ops"), str(HERE.parent)]

@@ -128,6 +128,7 @@ class Driver(ABC):
     """
 
     name = "?"
+    shared_limit = 48 * 1024         # bytes of dynamic shared memory that a block may ask for
 
     def __init__(self) -> None:
         self.counters = Counters()

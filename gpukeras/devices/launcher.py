@@ -67,7 +67,7 @@ class KernelExecutable(Executable):
         self.device, self.driver = device, device.driver
         self.host_steps: list[Step] = []
         self._checking = flag("GPUKERAS_CHECK") == "1"
-        self._temps = _largest_temps(schedule)
+        self._temps = _largest_temps(schedule, self.driver.shared_limit)
         self.arena = arena or self.driver.alloc(max(schedule.arena_bytes + sum(self._temps), 1))
         self._arrays: dict[Value, DeviceArray] = dict(given or {})
         self._clear_packed(schedule)
@@ -194,7 +194,7 @@ class KernelExecutable(Executable):
         return [self.driver.bind(kernel, grid, block, [*args, count])]
 
     def _bind_plan(self, step: Step) -> list[Call]:
-        plan = _plan(step)
+        plan = _plan(step, self.driver.shared_limit)
         memory = {In: [self.array(v) for v in step.ins], Out: [self.array(v) for v in step.outs],
                   Temp: self._temp_arrays}
 
@@ -256,16 +256,19 @@ def _types(step: Step) -> tuple[tuple, tuple]:
     return tuple(v.type for v in step.ins), tuple(v.type for v in step.outs)
 
 
-def _plan(step: Step) -> LaunchPlan:
-    return step.op.cuda.plan(step.op, *_types(step))
+def _plan(step: Step, shared_limit: int) -> LaunchPlan:
+    """The step's plan, or another one where a block may not have the shared memory it asks for."""
+    plan = step.op.cuda.plan(step.op, *_types(step))
+    most = max((s.smem for s in plan.steps if isinstance(s, Launch)), default=0)
+    return plan.otherwise if plan.otherwise and most > shared_limit else plan
 
 
-def _largest_temps(schedule: Schedule) -> list[int]:
+def _largest_temps(schedule: Schedule, shared_limit: int) -> list[int]:
     """Bytes of each scratch buffer: the largest any plan asks for at its position, aligned."""
     sizes: list[int] = []
     for step in schedule.steps:
         if isinstance(step.op.cuda, Kernel):
-            for i, nbytes in enumerate(_plan(step).temps):
+            for i, nbytes in enumerate(_plan(step, shared_limit).temps):
                 sizes += [0] * (i + 1 - len(sizes))
                 sizes[i] = max(sizes[i], -(-nbytes // ALIGN) * ALIGN)
     return sizes

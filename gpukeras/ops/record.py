@@ -65,7 +65,7 @@ class Launch:
     entry: str
     grid: tuple[int, ...]
     block: tuple[int, ...]
-    args: tuple[Ref | np.generic, ...]
+    args: tuple[Ref | np.generic | None, ...]      # None: a null pointer
     smem: int = 0                                  # dynamic shared memory, bytes
     defines: tuple[tuple[str, str], ...] = ()      # ("T", "float") becomes -DT=float
     file: str | None = None                        # another file than the record's
@@ -112,3 +112,4 @@ class LaunchPlan:
 
     steps: tuple[Launch | Gemm | Fill, ...]
     temps: tuple[int, ...] = ()
+    otherwise: LaunchPlan | None = None            # for a device with too little shared memory

@@ -12,6 +12,7 @@ from gpukeras.function import function
 from gpukeras.graph import Constant, Op, Placeholder, Variable, gradients
 from gpukeras.ops import broadcast, linalg, math
 from gpukeras.ops.record import Expr
+from gpukeras.ops.rnn import Lstm
 
 
 @pytest.fixture
@@ -170,3 +171,19 @@ def test_debug_4_prints_the_cuda_source(on, monkeypatch, capsys):
     x = Placeholder("float32", (3,))
     function([x], [math.tanh(x)])([np.ones(3, "f4")])
     assert "tanh(a)" in capsys.readouterr().out
+
+
+def test_a_device_with_little_shared_memory_gets_the_other_plan(on):
+    rng = np.random.default_rng(0)
+    shapes = ((3, 4, 20), (5, 20), (3, 5), (3, 5))
+    data = [rng.normal(size=s).astype("f4") for s in shapes]
+    results, launches = [], []
+    for limit in (48 * 1024, 100):
+        device = emulated()
+        device.driver.shared_limit = limit
+        on(device)
+        xs = [Placeholder("float32", s) for s in shapes]
+        results.append(function(xs, [Lstm()(*xs)[0]])(data)[0])
+        launches.append(device.driver.counters.launches)
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-5, atol=1e-6)
+    assert launches == [1, 4]

@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import DeviceError
 from ..array import DeviceArray
 from ..driver import Driver, GemmCall, same_size
-from .kernel import EmuKernel, EmuModule
+from .kernel import SHARED_LIMIT, EmuKernel, EmuModule
 from .memory import Block, host_view
 
 MEMORY_BYTES = 16 << 30
@@ -41,6 +41,7 @@ class EmuDriver(Driver):
     """
 
     name = "emu"
+    shared_limit = SHARED_LIMIT
 
     def __init__(self, schedule: str = "forward", check: str = "", seed: int = 1):
         super().__init__()

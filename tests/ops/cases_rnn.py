@@ -1,0 +1,67 @@
+"""Recurrent sequences: ops/rnn.py. Whole sequences against the scan of one step."""
+import numpy as np
+from check import Case
+
+from gpukeras.ops.rnn import Gru, GruGrad, Lstm, LstmGrad, SimpleRnn, SimpleRnnGrad
+
+rng = np.random.default_rng(8)
+ALL = ("float32", "float16", "float64")
+SIZES = [(3, 4, 5), (2, 1, 8), (1, 5, 33), (5, 2, 1)]       # rows, steps, units
+
+
+def mask(b: int, s: int) -> np.ndarray:
+    marks = rng.random((b, s)) > 0.3
+    marks[0, 0] = False                            # also before anything was seen
+    return marks
+
+
+def weights(u: int, gates: int) -> np.ndarray:
+    return rng.standard_normal((u, gates * u)) / np.sqrt(u)
+
+
+def lstm(b: int, s: int, u: int, *more) -> tuple:
+    return ((b, s, 4 * u), weights(u, 4), (b, u), (b, u), *more)
+
+
+def lstm_grad(b: int, s: int, u: int, *more) -> tuple:
+    return (rng.random((b, s, 4 * u)), (b, s, u), (b, u), weights(u, 4), (b, s, u), *more)
+
+
+def gru(b: int, s: int, u: int, *more) -> tuple:
+    return ((b, s, 3 * u), weights(u, 3), (b, u), *more)
+
+
+def gru_grad(b: int, s: int, u: int, *more) -> tuple:
+    return (rng.random((b, s, 3 * u)), (b, s, u), (b, s, u), (b, u), weights(u, 3), (b, s, u),
+            *more)
+
+
+def simple(b: int, s: int, u: int, *more) -> tuple:
+    return ((b, s, u), weights(u, 1), (b, u), *more)
+
+
+def simple_grad(b: int, s: int, u: int, *more) -> tuple:
+    return (rng.random((b, s, u)), weights(u, 1), (b, s, u), *more)
+
+
+CASES = [
+    *(Case(Lstm(), lstm(*size), tolerance=3) for size in SIZES),
+    Case(Lstm("relu", "hard_sigmoid", True), lstm(2, 3, 4, mask(2, 3)), dtypes=ALL, tolerance=3),
+    Case(Lstm("linear", "sigmoid"), lstm(2, 3, 6, mask(2, 3)), tolerance=3),
+    Case(LstmGrad(), lstm_grad(3, 4, 5), dtypes=ALL, tolerance=3),
+    Case(LstmGrad(reverse=True, has_gc=True), lstm_grad(2, 3, 8, (2, 3, 8), mask(2, 3)),
+         tolerance=3),
+    Case(LstmGrad(has_gc=True), lstm_grad(2, 4, 3, (2, 4, 3)), tolerance=3),
+    *(Case(Gru(reset_after=after), gru(*size), tolerance=3)
+      for after in (False, True) for size in SIZES),
+    *(Case(Gru("tanh", "hard_sigmoid", True, after, True), gru(2, 3, 4, (12,), mask(2, 3)),
+           dtypes=ALL, tolerance=3) for after in (False, True)),
+    *(Case(GruGrad(reset_after=after), gru_grad(3, 4, 5), dtypes=ALL, tolerance=3)
+      for after in (False, True)),
+    *(Case(GruGrad(reverse=True, reset_after=after), gru_grad(2, 3, 8, mask(2, 3)), tolerance=3)
+      for after in (False, True)),
+    *(Case(SimpleRnn(), simple(*size), tolerance=3) for size in SIZES),
+    Case(SimpleRnn("sigmoid", True), simple(2, 3, 6, mask(2, 3)), dtypes=ALL, tolerance=3),
+    *(Case(SimpleRnnGrad(), simple_grad(*size), tolerance=3) for size in SIZES),
+    Case(SimpleRnnGrad("sigmoid", True), simple_grad(2, 3, 6, mask(2, 3)), dtypes=ALL, tolerance=3),
+]
