@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 from .config import flag
 
@@ -96,38 +97,70 @@ class Team:
             return jobs[0]
         if self.size == 1:
             return in_turn(jobs)
-        first, rest = jobs[0], jobs[1:]
         if len(jobs) > self.size:
             raise ValueError(f"Team.bind: got {len(jobs)} jobs for {self.size} threads")
+        return _Shared(self, jobs)
 
-        def run() -> None:
-            # a second Python thread computing at the same time does its work alone
-            if not self._busy.acquire(blocking=False):
-                for job in jobs:
-                    job()
-                return
+    def together(self, jobs: Sequence[Callable[[], object]]) -> bool:
+        """Do the jobs at the same time; False, and nothing done, while another Python thread has
+        the team."""
+        if not self._busy.acquire(blocking=False):
+            return False
+        try:
+            members = self._members
+            while len(members) < len(jobs) - 1:     # threads start with the first work
+                members.append(_Member(f"gpukeras-{len(members) + 1}"))
+            for member, job in zip(members, jobs[1:]):
+                member.start(job)
             try:
-                members = self._members
-                while len(members) < len(rest):     # threads start with the first work
-                    members.append(_Member(f"gpukeras-{len(members) + 1}"))
-                for member, job in zip(members, rest):
-                    member.start(job)
-                try:
-                    first()
-                finally:
-                    errors = [member.finish() for member, _ in zip(members, rest)]
+                jobs[0]()
             finally:
-                self._busy.release()
-            for error in errors:
-                if error is not None:
-                    raise error
-        return run
+                errors = [member.finish() for member, _ in zip(members, jobs[1:])]
+        finally:
+            self._busy.release()
+        for error in errors:
+            if error is not None:
+                raise error
+        return True
 
     def split(self, count: int, least: int = 1) -> list[slice]:
         """At most `size` slices of range(count), near equal, none shorter than `least`."""
         parts = max(1, min(self.size, count // max(1, least)))
         edges = [count * i // parts for i in range(parts + 1)]
         return [slice(a, b) for a, b in zip(edges, edges[1:])]
+
+
+class _Shared:
+    """Jobs done together while that is faster than one after the other.
+
+    Beside other programs a thread may wait long for its processor or for Python's lock, and sharing
+    out costs more than it gains.  So the jobs are timed both ways: after three losses in a row they
+    run in turn for a while (8 times, then twice as often each time), and then try again.  The
+    results are the same either way.
+    """
+
+    TRIALS, LOSSES, REST, LONGEST = 2, 3, 8, 512
+
+    def __init__(self, team: Team, jobs: tuple[Callable[[], object], ...]) -> None:
+        self.team, self.jobs = team, jobs
+        self.in_turn = self.TRIALS                  # calls to come that are done in turn
+        self.losses, self.rest = 0, self.REST
+        self.alone = float("inf")                   # seconds, the jobs one after the other
+
+    def __call__(self) -> None:
+        start = perf_counter()
+        if self.in_turn or not self.team.together(self.jobs):
+            for job in self.jobs:
+                job()
+            self.alone = perf_counter() - start
+            self.in_turn = max(0, self.in_turn - 1)
+        elif perf_counter() - start <= self.alone:
+            self.losses, self.rest = 0, self.REST
+        else:
+            self.losses += 1
+            if self.losses == self.LOSSES:
+                self.losses, self.in_turn = 0, self.rest
+                self.rest = min(2 * self.rest, self.LONGEST)
 
 
 def in_turn(jobs: Sequence[Callable[[], object]]) -> Callable[[], None]:

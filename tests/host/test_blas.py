@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -159,17 +160,44 @@ def test_environment_is_as_before_after_loading():
 def test_team_does_all_jobs_and_hands_errors_on():
     team = Team(3)
     seen = []
-    team.bind([lambda i=i: seen.append((i, threading.get_ident())) for i in range(3)])()
+    assert team.together([lambda i=i: seen.append((i, threading.get_ident())) for i in range(3)])
     assert sorted(i for i, _ in seen) == [0, 1, 2]
     assert len({ident for _, ident in seen}) == 3
 
     def fail():
         raise KeyError("from a member")
 
-    run = team.bind([lambda: None, fail])
     for _ in range(2):                              # the team works on after an error
         with pytest.raises(KeyError, match="from a member"):
-            run()
+            team.together([lambda: None, fail])
+
+
+class SlowTeam(Team):
+    """A team whose members find no free processor: sharing out takes 3 ms more."""
+
+    shared, slow = 0, True
+
+    def together(self, jobs):
+        self.shared += 1
+        time.sleep(0.003 * self.slow)
+        return super().together(jobs)
+
+
+def test_jobs_that_lose_by_sharing_run_in_turn_for_a_while():
+    team, done = SlowTeam(2), []
+    run = team.bind([lambda: done.append(1), lambda: done.append(2)])
+    for _ in range(2 + 3 + 8 + 3 + 16):
+        run()
+    assert team.shared == 6                         # three tries, a rest of 8, three more, 16
+    assert sorted(done) == [1] * 32 + [2] * 32
+
+
+def test_jobs_that_gain_are_shared_again():
+    team = SlowTeam(2)
+    run = team.bind([lambda: time.sleep(0.01)] * 2)
+    for _ in range(12):
+        run()
+    assert team.shared >= 6                         # 13 ms against 20
 
 
 def test_team_used_from_two_threads_at_once():
@@ -195,10 +223,10 @@ def test_team_used_from_two_threads_at_once():
 def test_team_works_in_a_forked_child():
     code = ("import os; os.environ['GPUKERAS_THREADS'] = '2'\n"
             "from gpukeras.team import team\n"
-            "hits = []; run = team().bind([lambda: hits.append(1)] * 2); run()\n"
+            "hits = []; jobs = [lambda: hits.append(1)] * 2; team().together(jobs)\n"
             "pid = os.fork()\n"
             "if pid == 0:\n"
-            "    run(); os._exit(0 if len(hits) == 4 else 3)\n"
+            "    team().together(jobs); os._exit(0 if len(hits) == 4 else 3)\n"
             "assert os.waitpid(pid, 0)[1] == 0")
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=30)
 
