@@ -8,6 +8,9 @@
 //                                                  B*T*(2L+1)*sizeof(T) bytes, scattered
 // ctc_bwd   x labels frames counts g -> alpha[B,T,2L+1] gx[B,T,C]      gx starts as zeros
 //           gx = -g * P(class at frame | labels); dynamic shared memory 3*(2L+1) doubles + ints
+// ctc_greedy   x frames -> labels[B,T] int64, score[B]      the best class of each frame, repeats
+//           merged, blanks left out, then -1; score = -sum of the best scores; one warp per row
+//                                                                            B*T*C*sizeof(T) bytes
 // A label outside 0 .. C-2 makes its row NaN; a row without any path has loss infinity, gradient 0.
 #include "common.cuh"
 
@@ -162,4 +165,44 @@ extern "C" __global__ void ctc_bwd(const T* __restrict__ x_btc, const int* __res
         after = now;
         now = swap;
     }
+}
+
+extern "C" __global__ void ctc_greedy(const T* __restrict__ x_btc, const int* __restrict__ frames_b,
+                                      i64* __restrict__ labels_bt, T* __restrict__ score_b, int B,
+                                      int T_, int C) {
+    const int b = blockIdx.x * blockDim.y + threadIdx.y;
+    if (b >= B) return;                              // whole warps: no block barrier below
+    const T* x = x_btc + (i64)b * T_ * C;
+    i64* labels = labels_bt + (i64)b * T_;
+    const int frames = min(max(frames_b[b], 0), T_);
+    int length = 0, before = -1;
+    A total = 0;
+    for (int t = 0; t < frames; ++t) {
+        A top = (A)-POS_INF;
+        int best = C - 1;
+        for (int c = threadIdx.x; c < C; c += 32) {
+            const A v = (A)x[(i64)t * C + c];
+            if (v > top) {
+                top = v;
+                best = c;
+            }
+        }
+#pragma unroll
+        for (int o = 16; o > 0; o >>= 1) {           // of equal scores the first class
+            const A v = __shfl_xor_sync(FULL_WARP, top, o);
+            const int c = __shfl_xor_sync(FULL_WARP, best, o);
+            if (v > top || (v == top && c < best)) {
+                top = v;
+                best = c;
+            }
+        }
+        total += top;
+        if (best != C - 1 && best != before) {
+            if (threadIdx.x == 0) labels[length] = best;
+            ++length;
+        }
+        before = best;
+    }
+    for (int t = length + threadIdx.x; t < T_; t += 32) labels[t] = -1;
+    if (threadIdx.x == 0) score_b[b] = (T)-total;
 }

@@ -10,6 +10,7 @@ from .core import (batch_get_value, batch_set_value, cast, cast_to_floatx, clear
                    moving_average_update, ndim, ones, ones_like, placeholder, print_tensor,
                    set_learning_phase, set_value, shape, size, stop_gradient, switch, symbolic,
                    to_dense, update, update_add, update_sub, variable, zeros, zeros_like)
+from .ctc import ctc_batch_cost, ctc_decode, ctc_label_dense_to_sparse
 from .math import (abs, all, any, argmax, argmin, clip, cos, cumprod, cumsum, equal, exp, greater,
                    greater_equal, l2_normalize, less, less_equal, log, logsumexp, max, maximum,
                    mean, min, minimum, not_equal, pow, prod, round, sign, sin, sqrt, square, std,

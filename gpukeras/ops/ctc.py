@@ -195,3 +195,126 @@ def ctc_loss(scores: Tensor, labels: Tensor, input_length: Tensor,
     """CTC loss of scores (B, T, C), which a softmax turns into probabilities; blank is C - 1."""
     integers = (cast(as_tensor(t), "int32") for t in (labels, input_length, label_length))
     return Ctc()(log_softmax(scores), *integers)
+
+
+# ------------------------------------------------------------------------------ decoding
+
+class CtcGreedy(Op):
+    """The best class of every frame, repeats merged, blanks left out.
+
+    scores (B, T, C), frames (B,) -> labels (B, T) int64 padded with -1, -sum of the best scores
+    (B, 1)
+    """
+
+    cuda = Kernel("ctc.cu", lambda op, ins, outs: _plan_greedy(ins))
+
+    def infer(self, scores: TensorType, frames: TensorType) -> Types:
+        _check(scores, TensorType("int32", (scores.shape[0], 0)), frames)
+        batch, time = scores.shape[:2]
+        return TensorType("int64", (batch, time)), scores.with_shape((batch, 1))
+
+    def grad(self, node: Node, *gys):
+        return None, None
+
+    def numpy(self, scores, frames):
+        batch, time, classes = scores.shape
+        inside = np.arange(time) < frames[:, None]
+        best = scores.argmax(-1) if classes else np.zeros((batch, time), "int64")
+        total = np.where(inside, scores.max(-1), 0).sum(-1, keepdims=True)
+        before = np.concatenate([np.full((batch, 1), -1), best[:, :-1]], 1)
+        kept = inside & (best != classes - 1) & (best != before)
+        out = np.full((batch, time), -1)
+        rows, frame = np.nonzero(kept)
+        out[rows, kept.cumsum(1)[rows, frame] - 1] = best[rows, frame]
+        return out, (-total).astype(scores.dtype)
+
+
+def _plan_greedy(ins: Types) -> LaunchPlan:
+    batch, time, classes = ins[0].shape
+    if not batch:
+        return LaunchPlan(())
+    args = (In(0), In(1), Out(0), Out(1), *map(np.int32, (batch, time, classes)))
+    return LaunchPlan((Launch("ctc_greedy", (-(-batch // 4),), (32, 4), args,
+                              defines=defines(T=ins[0].dtype)),))
+
+
+class CtcBeam(Op):
+    """The `paths` best label sequences by prefix beam search of width `beam`; on the host only.
+
+    scores (B, T, C), frames (B,) -> paths times labels (B, T) int64 padded with -1, then their log
+    probabilities (B, paths). merge: equal neighbours in a result become one (TensorFlow's option).
+    A narrow beam may find better sequences than TensorFlow's, which gives up the extensions of a
+    probabilities (B, paths). merge: equal neighbours in a result become one (as TensorFlow can).
+    """
+
+    params = ("beam", "paths", "merge")
+    foldable = False
+
+    def infer(self, scores: TensorType, frames: TensorType) -> Types:
+        _check(scores, TensorType("int32", (scores.shape[0], 0)), frames)
+        if not 1 <= self.paths <= self.beam:
+            raise ShapeError(f"top_paths: got {self.paths}, expected 1 to the beam width "
+                             f"{self.beam}")
+        batch, time = scores.shape[:2]
+        labels = TensorType("int64", (batch, time))
+        return (labels,) * self.paths + (scores.with_shape((batch, self.paths)),)
+
+    def grad(self, node: Node, *gys):
+        return None, None
+
+    def numpy(self, scores, frames):
+        batch, time, _ = scores.shape
+        labels = np.full((self.paths, batch, time), -1)
+        total = np.full((batch, self.paths), _NEVER)
+        wide = scores.astype("float64")
+        for b in range(batch):
+            found = _beam_search(wide[b, :frames[b]], self.beam)[:self.paths]
+            for k, (prefix, score) in enumerate(found):
+                if self.merge:
+                    prefix = [c for i, c in enumerate(prefix) if not i or c != prefix[i - 1]]
+                labels[k, b, :len(prefix)] = prefix
+                total[b, k] = score
+        return (*labels, total.astype(scores.dtype))
+
+
+def _beam_search(scores: np.ndarray, width: int) -> list[tuple[tuple[int, ...], float]]:
+    """(labels, log probability) of the best prefixes, best first."""
+    scores = scores - scores.max(-1, keepdims=True)
+    log_probs = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    prefixes: list[tuple[int, ...]] = [()]
+    blank, label = np.zeros(1), np.full(1, _NEVER)       # paths that end in a blank, in the label
+    for y in log_probs:
+        total = np.logaddexp(blank, label)
+        last = np.array([p[-1] if p else -1 for p in prefixes])
+        place = {p: k for k, p in enumerate(prefixes)}
+        more = total[:, None] + y[:-1]                   # every prefix longer by every class
+        again = np.flatnonzero(last >= 0)
+        more[again, last[again]] = blank[again] + y[last[again]]
+        stay = np.where(last >= 0, label + y[last], _NEVER)
+        for k, p in enumerate(prefixes):
+            parent = place.get(p[:-1]) if p else None
+            if parent is not None:                       # the longer prefix is in the beam already
+                stay[k] = np.logaddexp(stay[k], more[parent, p[-1]])
+                more[parent, p[-1]] = _NEVER
+        ends = np.concatenate([total + y[-1], np.full(more.size, _NEVER)])
+        labels = np.concatenate([stay, more.reshape(-1)])
+        value = np.logaddexp(ends, labels)
+        best = value.argsort(kind="stable")[::-1][:width]
+        best = best[value[best] > _NEVER]
+        old, classes = len(prefixes), more.shape[1]
+        prefixes = [prefixes[i] if i < old else
+                    prefixes[(i - old) // classes] + (int((i - old) % classes),) for i in best]
+        blank, label = ends[best], labels[best]
+    return list(zip(prefixes, np.logaddexp(blank, label)))
+
+
+def ctc_greedy(scores: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """(labels (B, T) padded with -1, -sum of the best scores (B, 1)) of the best path."""
+    return CtcGreedy()(scores, cast(as_tensor(frames), "int32"))
+
+
+def ctc_beam(scores: Tensor, frames: Tensor, beam: int, paths: int, merge: bool = False
+             ) -> tuple[list[Tensor], Tensor]:
+    """(`paths` tensors of labels (B, T) padded with -1, log probabilities (B, paths))."""
+    outs = CtcBeam(int(beam), int(paths), bool(merge))(scores, cast(as_tensor(frames), "int32"))
+    return list(outs[:-1]), outs[-1]

@@ -22,7 +22,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 warnings.filterwarnings('ignore')
 
 TOPICS = ('layers', 'more_layers', 'pieces', 'training', 'text', 'files', 'mistakes',
-          'projects', 'generators')
+          'projects', 'generators', 'ctc')
 
 
 def main(topics):

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from check import prove
 
-from gpukeras.ops.ctc import Ctc, CtcGrad
+from gpukeras.ops.ctc import Ctc, CtcGrad, CtcGreedy
 
-BUDGETS = {"ctc_fwd": 96, "ctc_bwd": 128}
+BUDGETS = {"ctc_fwd": 96, "ctc_bwd": 128, "ctc_greedy": 64}
 VARIANTS = [(("T", t),) for t in ("float", "double", "float16")]
 
 
@@ -57,3 +57,11 @@ def test_a_label_outside_makes_its_row_nan():
     gx, = prove(CtcGrad(), *case, np.ones(2, "f4"), entries=["ctc_bwd"])
     assert np.isnan(loss[0]) and np.isfinite(loss[1])
     assert np.isnan(gx[0]).all() and np.isfinite(gx[1]).all()
+
+
+def test_the_best_path_merges_repeats_and_drops_blanks():
+    path = [[0, 0, 3, 0, 1, 1], [3, 3, 2, 2, 3, 2]]
+    scores = np.eye(4, dtype="f4")[path]
+    labels, score = prove(CtcGreedy(), scores, np.array([6, 5], "i4"), entries=["ctc_greedy"])
+    np.testing.assert_array_equal(labels, [[0, 0, 1, -1, -1, -1], [2, -1, -1, -1, -1, -1]])
+    np.testing.assert_array_equal(score, [[-6], [-5]])

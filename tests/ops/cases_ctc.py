@@ -2,7 +2,7 @@
 import numpy as np
 from check import Case
 
-from gpukeras.ops.ctc import Ctc, CtcGrad
+from gpukeras.ops.ctc import Ctc, CtcBeam, CtcGrad, CtcGreedy
 
 
 def batch(b: int, t: int, c: int, most: int, seed: int = 0) -> tuple:
@@ -26,4 +26,7 @@ CASES = [
     *(Case(CtcGrad(), (*batch(3, t, c, most), G), grad=False)
       for t, c, most in ((1, 2, 1), (12, 5, 3), (33, 31, 8))),
     Case(CtcGrad(), (*batch(1, 40, 4, 18), G[:1]), grad=False, dtypes=("float32", "float64")),
+    *(Case(CtcGreedy(), (batch(b, t, c, 2)[0], batch(b, t, c, 2)[2]), grad=False)
+      for b, t, c in ((0, 5, 4), (1, 1, 2), (5, 40, 4), (3, 7, 33))),
+    Case(CtcBeam(4, 2, False), (batch(3, 9, 4, 2)[0], batch(3, 9, 4, 2)[2]), grad=False),
 ]
