@@ -5,7 +5,8 @@ from .layers import Input
 from .models import Model, Sequential
 
 __version__ = "2.3.1"
-_LAZY = ("applications", "callbacks", "datasets", "engine", "preprocessing", "wrappers")
+_LAZY = ("applications", "callbacks", "datasets", "engine", "legacy", "objectives",
+         "preprocessing", "wrappers")
 
 
 def __getattr__(name):

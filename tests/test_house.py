@@ -20,11 +20,13 @@ _LADDER = [
     "errors config team blas", "graph", "ops", "passes", "devices", "function", "backend",
     "configured weighting", "losses optimizers initializers regularizers constraints activations",
     "metrics", "layers",
-    "callbacks", "models applications wrappers utils preprocessing datasets engine"]
+    "callbacks", "models applications wrappers utils preprocessing datasets",
+    "engine objectives legacy"]
 FLOORS = {name: floor for floor, names in enumerate(_LADDER) for name in names.split()}
 TOP = max(FLOORS.values())
 # utilities that know no tensors and import nothing of ours but each other: floor 0
-GENERIC = tuple(f"utils.{name}_utils" for name in ("generic", "conv", "np", "io", "data", "layer"))
+GENERIC = ("legacy.interfaces", *(f"utils.{name}_utils" for name in (
+    "generic", "conv", "np", "io", "data", "layer")))
 CODE = (".py", ".cu", ".cuh", ".h", ".cpp")
 
 

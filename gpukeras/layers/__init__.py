@@ -1,4 +1,5 @@
 """All layers by Keras's names, and the way from a config back to a layer."""
+from ..legacy.interfaces import understand_old_names
 from ..utils.generic_utils import deserialize_keras_object, serialize_keras_object
 from .advanced_activations import *  # noqa: F401,F403
 from .attention import *  # noqa: F401,F403
@@ -8,6 +9,7 @@ from .convolutional import *  # noqa: F401,F403
 from .core import *  # noqa: F401,F403
 from .embeddings import *  # noqa: F401,F403
 from .input_layer import Input, InputLayer
+from .keras1 import *  # noqa: F401,F403
 from .local import *  # noqa: F401,F403
 from .merge import *  # noqa: F401,F403
 from .node import Node
@@ -18,6 +20,9 @@ from .recurrent import *  # noqa: F401,F403
 from .separable import *  # noqa: F401,F403
 from .spatial import *  # noqa: F401,F403
 from .wrappers import *  # noqa: F401,F403
+
+understand_old_names({value for value in list(globals().values())
+                      if isinstance(value, type) and issubclass(value, Layer)})
 
 
 def serialize(layer):

@@ -230,5 +230,17 @@ Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D
 Deconvolution2D = Deconv2D = Convolution2DTranspose = Conv2DTranspose
 Deconvolution3D = Deconv3D = Conv3DTranspose
 
+_ELSEWHERE = ("separable", "spatial", "pooling")   # Keras has these layers in this module too
+
+
+def __getattr__(name):
+    import importlib
+    for module in _ELSEWHERE:
+        found = importlib.import_module("." + module, __package__)
+        if name in found.__all__:
+            return getattr(found, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = ["Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "Conv3DTranspose", "Convolution1D",
            "Convolution2D", "Convolution3D", "Deconvolution2D", "Deconvolution3D"]

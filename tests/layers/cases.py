@@ -117,6 +117,8 @@ OTHERS = [
     row(L.Embedding, (3, 4), input_dim=5, output_dim=2, low=0, high=5, integers=True),
     row(L.Embedding, (3, 4), input_dim=5, output_dim=2, mask_zero=True, input_length=4, low=0,
         high=5, integers=True),
+    row(L.MaxoutDense, VECTOR, output_dim=2, W_regularizer="l2"),
+    row(L.Highway, VECTOR, activation="tanh", bias=False),
     row(L.TimeDistributed, SEQUENCE, layer=dense),
     row(L.TimeDistributed, (2, 3, 6, 7, 1), layer=conv),
 ]
@@ -135,8 +137,15 @@ ATTENTION = [
         output_shape=5, use_bias=False),
 ]
 
+RECURRENT = [
+    row(L.SimpleRNN, SEQUENCE, units=2),
+    row(L.GRU, SEQUENCE, units=2, return_sequences=True),
+    row(L.LSTM, SEQUENCE, units=2, go_backwards=True),
+]
+
 CASES = (CORE + CONVOLUTIONS + POOLING + NORMALIZATION + ACTIVATIONS + MERGE + NOISE + SPATIAL
-         + OTHERS + ATTENTION)
+         + OTHERS + ATTENTION + RECURRENT)
 
 # classes without a row of their own: tested by name elsewhere
-ELSEWHERE = {"Layer", "InputLayer", "Lambda", "Wrapper"}
+ELSEWHERE = {"Layer", "InputLayer", "Lambda", "Wrapper", "RNN", "StackedRNNCells",
+             "SimpleRNNCell", "GRUCell", "LSTMCell"}

@@ -88,6 +88,8 @@ def convolution_cases():
 def other_cases():
     yield 'embedding', L.Embedding(5, 3), [(4,)]
     yield 'embedding_mask', L.Embedding(5, 3, mask_zero=True, input_length=4), [(4,)]
+    yield 'maxout_dense', L.MaxoutDense(3, nb_feature=2), [VECTOR]
+    yield 'highway', L.Highway(activation='tanh'), [VECTOR]
     yield 'time_distributed', L.TimeDistributed(L.Dense(2, activation='tanh')), [SEQUENCE]
     yield 'time_distributed_conv', L.TimeDistributed(L.Conv2D(2, 3)), [(2,) + IMAGE]
 

@@ -1,0 +1,1 @@
+"""What is left of Keras 1: old argument names and old layers."""

@@ -1,0 +1,2 @@
+"""Keras 1's name of `losses`."""
+from .losses import *
