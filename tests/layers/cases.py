@@ -20,6 +20,10 @@ def conv():
     return L.Conv2D(2, 3)
 
 
+def lstm():
+    return L.LSTM(2, return_sequences=True)
+
+
 CORE = [
     row(L.Dense, VECTOR, units=5, activation="tanh"),
     row(L.Dense, SEQUENCE, units=2, use_bias=False, kernel_regularizer="l2"),
@@ -141,6 +145,7 @@ RECURRENT = [
     row(L.SimpleRNN, SEQUENCE, units=2),
     row(L.GRU, SEQUENCE, units=2, return_sequences=True),
     row(L.LSTM, SEQUENCE, units=2, go_backwards=True),
+    row(L.Bidirectional, SEQUENCE, layer=lstm, merge_mode="sum"),
 ]
 
 CASES = (CORE + CONVOLUTIONS + POOLING + NORMALIZATION + ACTIVATIONS + MERGE + NOISE + SPATIAL
