@@ -4,8 +4,9 @@
                              [--rivals PYTHON] [--seconds S] [--rounds R] [--note TEXT]
 
 Each measurement is a process of its own (benchmarks/one.py) with the same number of threads for
-everyone; the engines take turns, so that a busy machine is busy for all of them.  An engine's figure
-is the median of its rounds.  --rivals: a Python that has torch, tf_keras, keras (default: this one).
+everyone; the engines take turns, so that a busy machine is busy for all of them.  An engine's
+figure is the median of its rounds.  --rivals: a Python that has torch, tf_keras, keras (default:
+this one).
 The table goes to the screen and, with processor, versions and date, to benchmarks/results/.
 """
 

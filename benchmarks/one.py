@@ -1,7 +1,7 @@
 """Time one engine on one workload in this process: `python one.py ENGINE WORKLOAD THREADS SECONDS`.
 
-Prints one JSON line: median and best ms per training step inside fit, processor ms per step (which a
-busy machine disturbs less), seconds to import.
+Prints one JSON line: median and best ms per training step inside fit, processor ms per step (which
+a busy machine disturbs less), seconds to import.
 Started by cpu.py, which sets the thread count and interleaves the engines.
 
 Every engine gets the same arrays, the same model, the same optimizer with Keras's defaults, and

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-MNIST = next((path for path in (pathlib.Path.home() / ".keras" / "datasets" / "mnist.npz",
-                                ROOT.parent / "shared" / "data" / "mnist.npz") if path.exists()), None)
+MNIST_PLACES = (pathlib.Path.home() / ".keras" / "datasets" / "mnist.npz",
+                ROOT.parent / "shared" / "data" / "mnist.npz")
+MNIST = next((path for path in MNIST_PLACES if path.exists()), None)
 
 
 def run(example, *arguments, cwd):

@@ -26,8 +26,8 @@ class Bidirectional(Wrapper):
 
     def __init__(self, layer, merge_mode="concat", weights=None, **kwargs):
         if merge_mode not in _MERGE:
-            raise ValueError("Invalid merge mode. Merge mode should be one of {'sum', 'mul', 'ave', "
-                             f"'concat', None}}: got {merge_mode!r}.")
+            raise ValueError("Invalid merge mode. Merge mode should be one of {'sum', 'mul', "
+                             f"'ave', 'concat', None}}: got {merge_mode!r}.")
         super().__init__(layer, weights=weights, **kwargs)
         self.merge_mode = merge_mode
         config = layer.get_config()
@@ -99,8 +99,8 @@ class Bidirectional(Wrapper):
             for layer in self._directions:
                 layer._num_constants = len(constants)
         if len(states) % 2:
-            raise ValueError("When passing `initial_state` to a Bidirectional RNN, the state should "
-                             "be a list containing the states of the underlying RNNs, forward then "
+            raise ValueError("When passing `initial_state` to a Bidirectional RNN, the state "
+                             "should be a list containing the states of the underlying RNNs, forward then "
                              f"backward: got {len(states)} tensors, expected an even number.")
         extra = states + constants
         if not extra:

@@ -244,7 +244,8 @@ class CtcBeam(Op):
     scores (B, T, C), frames (B,) -> paths times labels (B, T) int64 padded with -1, then their log
     probabilities (B, paths). merge: equal neighbours in a result become one (TensorFlow's option).
     A narrow beam may find better sequences than TensorFlow's, which gives up the extensions of a
-    probabilities (B, paths). merge: equal neighbours in a result become one (as TensorFlow can).
+    prefix that another one pushes out of the beam in the same frame.
+    Graves 2012, Supervised Sequence Labelling, section 7.5.
     """
 
     params = ("beam", "paths", "merge")
