@@ -138,6 +138,26 @@ def test_padding():
           v.repeat(2, 1).repeat(3, 3))
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_resizing(data_format):
+    x = RNG.normal(size=(2, 3, 4, 2)).astype("float32")
+    last = data_format == "channels_last"
+    given = x if last else np.ascontiguousarray(np.moveaxis(x, -1, 1))
+    wanted = x.repeat(2, 1).repeat(3, 2)
+    got = value(lambda t: K.resize_images(t, 2, 3, data_format), given)
+    close(got, wanted if last else np.moveaxis(wanted, -1, 1))
+    # place i lies at i / factor, between two pixels; the last pixel goes on
+    at_rows, at_columns = np.arange(6) / 2, np.arange(12) / 3
+    columns = np.stack([[np.interp(at_columns, np.arange(4), row) for row in image]
+                        for image in np.moveaxis(x, -1, 1).reshape(4, 3, 4)])
+    wanted = np.stack([np.stack([np.interp(at_rows, np.arange(3), c) for c in image.T], -1)
+                       for image in columns]).reshape(2, 2, 6, 12)
+    got = value(lambda t: K.resize_images(t, 2, 3, data_format, "bilinear"), given)
+    close(got, np.moveaxis(wanted, 1, -1) if last else wanted, rtol=1e-5)
+    with pytest.raises(ValueError, match="cubic"):
+        K.resize_images(K.constant(x), 2, 2, data_format, "cubic")
+
+
 def test_picking():
     table = RNG.normal(size=(7, 3)).astype("float32")
     rows = RNG.randint(0, 7, (4, 2)).astype("int32")

@@ -1,8 +1,8 @@
 """K: the functions that Keras code is written in, as names for the ops of the graph."""
 from .arrange import (arange, batch_dot, batch_flatten, concatenate, dot, expand_dims, flatten,
                       gather, one_hot, permute_dimensions, repeat, repeat_elements, reshape,
-                      resize_volumes, reverse, slice, spatial_2d_padding, spatial_3d_padding,
-                      squeeze, stack, temporal_padding, tile, transpose)
+                      resize_images, resize_volumes, reverse, slice, spatial_2d_padding,
+                      spatial_3d_padding, squeeze, stack, temporal_padding, tile, transpose)
 from .core import (batch_get_value, batch_set_value, cast, cast_to_floatx, clear_session, constant,
                    control_dependencies, count_params, dtype, eager, eval, eye, function, get_value,
                    gradients, identity, in_test_phase, in_train_phase, int_shape, is_keras_tensor,
@@ -10,7 +10,7 @@ from .core import (batch_get_value, batch_set_value, cast, cast_to_floatx, clear
                    moving_average_update, ndim, ones, ones_like, placeholder, print_tensor,
                    set_learning_phase, set_value, shape, size, stop_gradient, switch, symbolic,
                    to_dense, update, update_add, update_sub, variable, zeros, zeros_like)
-from .ctc import ctc_batch_cost, ctc_decode, ctc_label_dense_to_sparse
+from .ctc import (ctc_batch_cost, ctc_decode, ctc_label_dense_to_sparse)
 from .math import (abs, all, any, argmax, argmin, clip, cos, cumprod, cumsum, equal, exp, greater,
                    greater_equal, l2_normalize, less, less_equal, log, logsumexp, max, maximum,
                    mean, min, minimum, not_equal, pow, prod, round, sign, sin, sqrt, square, std,

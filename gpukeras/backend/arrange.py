@@ -5,6 +5,7 @@ from ..graph import Constant
 from ..ops import broadcast, index, linalg
 from ..ops import shape as op
 from ..ops.math import cast as _cast
+from ..ops.upsample import upsample_linear
 from .core import ndim, shape as shape_of
 from .settings import normalize_data_format
 
@@ -148,6 +149,23 @@ def spatial_2d_padding(x, padding=((1, 1), (1, 1)), data_format=None):
 def spatial_3d_padding(x, padding=((1, 1), (1, 1), (1, 1)), data_format=None):
     """Zeros around the three spatial axes of volumes."""
     return _spatial_pad(x, [tuple(p) for p in padding], normalize_data_format(data_format))
+
+
+def resize_images(x, height_factor, width_factor, data_format, interpolation="nearest"):
+    """Images enlarged by whole factors.
+
+    interpolation: "nearest" repeats each pixel, "bilinear" mixes it with the next one.
+    """
+    if interpolation not in ("nearest", "bilinear"):
+        raise ValueError('interpolation should be one of "nearest" or "bilinear", got '
+                         f"{interpolation!r}.")
+    first = 2 if normalize_data_format(data_format) == "channels_first" else 1
+    if interpolation == "nearest":
+        return op.repeat(op.repeat(x, height_factor, first), width_factor, first + 1)
+    if first == 1:
+        return upsample_linear(x, (height_factor, width_factor))
+    x = upsample_linear(op.transpose(x, (0, 2, 3, 1)), (height_factor, width_factor))
+    return op.transpose(x, (0, 3, 1, 2))
 
 
 def resize_volumes(x, depth_factor, height_factor, width_factor, data_format):
