@@ -74,8 +74,8 @@ def _names(code):
 def test_parameters_are_numbers_of_the_floats_type():
     x, mask = np.arange(8, dtype="f4"), np.arange(8) % 3 > 0
     op = Dropout(1.25)
-    got, = run(op, x, mask)
-    np.testing.assert_array_equal(got, op.numpy(x, mask))
+    got, = run(op, mask, x)
+    np.testing.assert_array_equal(got, op.numpy(mask, x))
     assert got[1] == 1.25
 
 
