@@ -64,7 +64,7 @@ class KernelExecutable(Executable):
                  arena: DeviceArray | None = None) -> None:
         """`given` and `arena`: memory that is already there, when a schedule runs inside
         another."""
-        self.device, self.driver = device, device.driver
+        self.device, self.driver, self.schedule = device, device.driver, schedule
         self.host_steps: list[Step] = []
         self._checking = flag("GPUKERAS_CHECK") == "1"
         self._temps = _largest_temps(schedule, self.driver.shared_limit)

@@ -5,6 +5,7 @@ from ..utils.generic_utils import has_arg, to_list
 from .base import Layer
 from .cells import StackedRNNCells, _Cell, run_cell, sizes
 from .node import keras_shape
+from .sequences import whole_sequence
 from .spec import InputSpec
 from .terms import types_only
 
@@ -131,7 +132,8 @@ class RNN(Layer):
         states = self._first_states(inputs, initial_state)
         if hasattr(self.cell, "forget_masks"):
             self.cell.forget_masks()
-        last, outputs, states = self._walk(inputs, states, mask, training, constants)
+        given = bool(initial_state) or self.stateful
+        last, outputs, states = self._walk(inputs, states, mask, training, constants, given)
         if self.stateful and not types_only():
             self.add_update(list(zip(self._state_variables, states, strict=True)))
         output = outputs if self.return_sequences else last
@@ -143,13 +145,18 @@ class RNN(Layer):
         return list(self._state_variables if self.stateful and self._state_variables
                     else self.get_initial_state(inputs))
 
-    def _walk(self, inputs, states, mask, training, constants):
+    def _walk(self, inputs, states, mask, training, constants, given):
         """(last output, outputs, last states) of the loop over time."""
         options = dict(go_backwards=self.go_backwards, mask=mask, unroll=self.unroll,
                        input_length=keras_shape(inputs)[1])
         if isinstance(self.cell, _Cell) and not constants:
             # all input projections in one product
             projected = self.cell.project(inputs, training)
+            # a masked step before all others gives zeros, which only zero states do in the op
+            known = None if mask is not None and given else whole_sequence(
+                self.cell, projected, states, mask, self.go_backwards)
+            if known is not None:
+                return known
             return K.rnn(lambda z, s: self.cell.advance(z, s, training), projected, states,
                          **options)
         n, kwargs = len(states), {}

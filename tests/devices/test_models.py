@@ -49,6 +49,27 @@ def mlp():
             layers.Dense(4, activation="sigmoid")]
 
 
+def words():
+    return [layers.Embedding(20, 6, mask_zero=True, input_length=7),
+            layers.Bidirectional(layers.LSTM(5, return_sequences=True, dropout=0.2)),
+            layers.GRU(6, reset_after=True, return_sequences=True, go_backwards=True),
+            layers.GRU(4), layers.Dense(4, activation="softmax")]
+
+
+def test_a_recurrent_network_is_one_launch_a_layer_and_direction():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 20, (8, 7)).astype("f4")
+    t = np.eye(4, dtype="f4")[rng.integers(0, 4, 8)]
+    host, _ = train(HostDevice(), words, "categorical_crossentropy", x, t)
+    driver = EmuDriver(check="races", schedule="random")
+    emu, executable = train(KernelDevice(driver), words, "categorical_crossentropy", x, t)
+    np.testing.assert_allclose(emu, host, rtol=1e-4)
+    assert host[-1] < host[0] and not executable.host_steps
+    entries = [type(s.op).__name__ for s in executable.schedule.steps]
+    assert [entries.count(n) for n in ("Lstm", "LstmGrad", "Gru", "GruGrad", "Scan")] == [
+        2, 2, 2, 2, 0]
+
+
 @pytest.mark.parametrize("build, loss", [(cnn, "categorical_crossentropy"),
                                          (mlp, "mean_squared_error")])
 def test_a_captured_training_step_follows_the_host(build, loss):
