@@ -22,7 +22,7 @@ def fail(text, layer=None, fix=None):
 
 def is_array(x):
     """True for NumPy arrays and for what can be sliced like one (h5py data sets, HDF5Matrix)."""
-    return all(hasattr(x, name) for name in ("shape", "dtype", "__getitem__"))
+    return all(hasattr(x, name) for name in ("shape", "dtype", "__getitem__", "__len__"))
 
 
 def as_array(x, kind, name):
@@ -31,6 +31,10 @@ def as_array(x, kind, name):
         x = x.to_numpy()                                     # pandas
     elif hasattr(x, "toarray"):
         x = x.toarray()                                      # scipy.sparse
+    elif hasattr(x, "__cuda_array_interface__") and hasattr(x, "get"):
+        x = x.get()                                          # CuPy
+    elif hasattr(x, "detach") and hasattr(x, "cpu"):
+        x = x.detach().cpu().numpy()                         # torch
     if not is_array(x):
         x = _from_list(x, kind, name)
     if getattr(x.dtype, "kind", "f") == "O" or str(x.dtype) == "object":

@@ -56,6 +56,7 @@ def fit(model, feed, validation, *, epochs, verbose, callbacks, initial_epoch=0,
         feed.close()
         if validation is not None:
             validation.close()
+    logs_of.reset()
     callbacks.on_train_end()
     return model.history
 
@@ -129,7 +130,9 @@ def evaluate(model, feed, *, callbacks=None, verbose=0, params=None):
             bar.update(i + 1 if feed.units == "steps" else seen)
     feed.end()
     callbacks.on_test_end()
-    return logs_of.averages(seen)
+    averages = logs_of.averages(seen)
+    logs_of.reset()                                # what comes next starts from nothing
+    return averages
 
 
 def predict(model, feed, *, callbacks=None, verbose=0, params=None):

@@ -1,4 +1,5 @@
 """Model: a network that can be trained."""
+import io
 import warnings
 
 import numpy as np
@@ -53,6 +54,9 @@ class Model(GeneratorMethods, Network):
             ValueError: for unknown names, or lists that do not fit the outputs.
             TypeError: for keyword arguments that do not exist.
         """
+        if kwargs.pop("class_mode", None) is not None:
+            warnings.warn("`class_mode` of `compile` is an argument of Keras 0, it is ignored.",
+                          stacklevel=2)
         if kwargs:
             known = ("optimizer", "loss", "metrics", "loss_weights", "sample_weight_mode",
                      "weighted_metrics", "target_tensors")
@@ -156,6 +160,16 @@ class Model(GeneratorMethods, Network):
         compiled = self._compiled
         for metric in self.metrics + (compiled.loss_metrics if compiled else []):
             metric.reset_states()
+
+    def __reduce__(self):
+        """Pickles as the bytes of its file: architecture, weights, state of the optimizer."""
+        from .saving import save_model
+        if not self._is_graph_network:
+            raise TypeError(f"{type(self).__name__} cannot be pickled: it is a subclassed model, "
+                            "or its input shape is not known yet. Try: get_weights()")
+        file = io.BytesIO()
+        save_model(self, file)
+        return _unpickled, (file.getvalue(),)
 
     # ---------------------------------------------------------------- compiled steps
 
@@ -448,6 +462,13 @@ class Model(GeneratorMethods, Network):
         xs = self._inputs(x)
         data.check_counts(xs, [])
         return unpack_singleton(self._step("predict").function(xs))
+
+
+def _unpickled(data):
+    from .saving import load_model
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No training configuration")
+        return load_model(io.BytesIO(data))
 
 
 def _legacy_epochs(kwargs, epochs):

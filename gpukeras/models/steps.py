@@ -2,7 +2,7 @@
 import numpy as np
 
 from .. import backend as K
-from ..graph import Variable, rebuild
+from ..graph import Variable, rebuild, toposort
 
 
 def _function(inputs, outputs, updates, name, phase):
@@ -167,8 +167,14 @@ class TestStep(_LossStep):
 
 
 def optimizer_updates(model, loss):
-    """Updates of the optimizer; a second train step goes on with the state of the first."""
-    optimizer, params = model.optimizer, model._collected_trainable_weights
+    """Updates of the optimizer; a second train step goes on with the state of the first.
+
+    Weights that the loss has nothing to do with, such as those of an output without a loss, are
+    left alone.
+    """
+    optimizer = model.optimizer
+    used = {node.outputs[0] for node in toposort([loss])}
+    params = [w for w in model._collected_trainable_weights if w in used]
     if not params:
         return []
     if model._optimizer_state is None:
