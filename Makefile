@@ -30,11 +30,11 @@ test-gpu: .venv/dev
 	GPUKERAS_DEVICE=gpu $(PY) -m pytest -m gpu
 
 bench: .venv/ready
-	$(PY) benchmarks/cpu.py
+	$(PY) benchmarks/fit.py
 
 bench-gpu: .venv/ready
 	@$(PY) tools/need_gpu.py "make bench-gpu"
-	GPUKERAS_DEVICE=gpu $(PY) benchmarks/gpu.py
+	$(PY) benchmarks/fit.py --device gpu
 
 kernel: .venv/dev
 	@test -n "$(K)" || { echo "say which kernel: make kernel K=softmax"; exit 2; }

@@ -1,8 +1,8 @@
-"""Time one engine on one workload in this process: `python one.py ENGINE WORKLOAD THREADS SECONDS`.
+"""Time one engine on one workload in this process: `one.py ENGINE WORKLOAD THREADS SECONDS DEVICE`.
 
 Prints one JSON line: median and best ms per training step inside fit, processor ms per step (which
 a busy machine disturbs less), seconds to import.
-Started by cpu.py, which sets the thread count and interleaves the engines.
+Started by fit.py, which sets the thread count and interleaves the engines.
 
 Every engine gets the same arrays, the same model, the same optimizer with Keras's defaults, and
 shuffles each epoch.  The first epochs (tracing, compiling, first touch of memory) are left out.
@@ -82,11 +82,11 @@ def run_keras(keras, workload, seconds):
     return epochs
 
 
-def torch_model(torch, workload):
+def torch_model(torch, workload, device):
     """The same model in torch, channels first; returns (module, optimizer)."""
     nn = torch.nn
     if workload == "mlp":
-        net = nn.Sequential(nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 10))
+        net = nn.Sequential(nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 10)).to(device)
         return net, torch.optim.RMSprop(net.parameters(), lr=1e-3, alpha=0.9, eps=1e-7)
     if workload == "cnn":
         net = nn.Sequential(nn.Conv2d(1, 32, 5), nn.ReLU(), nn.MaxPool2d(2),
@@ -96,10 +96,10 @@ def torch_model(torch, workload):
         net = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.ReLU(),
                             nn.MaxPool2d(2), nn.Dropout(0.25), nn.Flatten(),
                             nn.Linear(4608, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10))
-    return net, torch.optim.Adam(net.parameters(), eps=1e-7)
+    return net.to(device), torch.optim.Adam(net.parameters(), eps=1e-7)
 
 
-def run_torch(workload, threads, seconds):
+def run_torch(workload, threads, seconds, device):
     """The same of a plain eager loop: shuffle, gather, step, sums of loss and hits."""
     import torch
     torch.set_num_threads(threads)
@@ -107,7 +107,9 @@ def run_torch(workload, threads, seconds):
     _, _, batch, count = WORKLOADS[workload]
     x = torch.from_numpy(x if workload == "mlp" else x.transpose(0, 3, 1, 2).copy())
     y = torch.from_numpy(y.argmax(1))
-    net, optimizer = torch_model(torch, workload)
+    device = "cuda" if device == "gpu" else "cpu"
+    x, y = x.to(device), y.to(device)
+    net, optimizer = torch_model(torch, workload, device)
     loss_of = torch.nn.CrossEntropyLoss()
     epochs = []
     deadline = None
@@ -115,7 +117,7 @@ def run_torch(workload, threads, seconds):
         if deadline is None and len(epochs) == WARM_EPOCHS:
             deadline = time.perf_counter() + seconds
         start = time.perf_counter(), time.process_time()
-        order = torch.randperm(len(x))
+        order = torch.randperm(len(x), device=device)
         loss_sum = hits = 0.0
         for i in range(count):
             pick = order[i * batch:(i + 1) * batch]
@@ -154,17 +156,18 @@ def extras(keras, workload):
 
 
 def main():
-    engine, workload, threads, seconds = sys.argv[1:5]
+    engine, workload, threads, seconds, device = sys.argv[1:6]
     threads, seconds = int(threads), float(seconds)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     start = time.perf_counter()
     more = {}
     if engine == "torch":
         import torch
         version = torch.__version__
         imported = time.perf_counter() - start
-        epochs = run_torch(workload, threads, seconds)
+        epochs = run_torch(workload, threads, seconds, device)
     else:
         if engine.startswith("keras3"):
             os.environ["KERAS_BACKEND"] = engine.partition("-")[2] or "tensorflow"

@@ -1,12 +1,15 @@
-"""Training steps inside fit on the CPU, gpukeras against what else is installed: `make bench`.
+"""Training steps inside fit, gpukeras against what else is installed: `make bench`, `bench-gpu`.
 
-    python benchmarks/cpu.py [--threads N] [--workloads mlp,cnn,cnn3] [--engines gpukeras,torch,...]
-                             [--rivals PYTHON] [--seconds S] [--rounds R] [--note TEXT]
+    python benchmarks/fit.py [--device gpu] [--threads N] [--workloads mlp,cnn,cnn3]
+                             [--engines gpukeras,torch,...] [--rivals PYTHON] [--seconds S]
+                             [--rounds R] [--note TEXT]
 
 Each measurement is a process of its own (benchmarks/one.py) with the same number of threads for
 everyone; the engines take turns, so that a busy machine is busy for all of them.  An engine's
 figure is the median of its rounds.  --rivals: a Python that has torch, tf_keras, keras (default:
-this one).
+this one).  On a GPU every engine has the data there before it starts, but tf_keras and Keras 3,
+which do as their fit does.
+
 The table goes to the screen and, with processor, versions and date, to benchmarks/results/.
 """
 
@@ -49,16 +52,17 @@ def has(python, modules):
     return subprocess.run([python, "-c", code], check=False).returncode == 0
 
 
-def measure(python, engine, workload, threads, seconds):
+def measure(python, engine, workload, args):
     """One process: the dictionary that one.py prints, or None with the error on the screen."""
     environment = dict(os.environ)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GPUKERAS_THREADS"):
-        environment[name] = str(threads)
+        environment[name] = str(args.threads)
+    environment["GPUKERAS_DEVICE"] = args.device
     root = str(HERE.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    done = subprocess.run([python, str(HERE / "one.py"), engine, workload, str(threads),
-                           str(seconds)], capture_output=True, text=True, env=environment,
-                          check=False)
+    done = subprocess.run([python, str(HERE / "one.py"), engine, workload, str(args.threads),
+                           str(args.seconds), args.device], capture_output=True, text=True,
+                          env=environment, check=False)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         print(f"{engine} {workload} failed:\n{done.stderr[-800:]}")
@@ -73,7 +77,7 @@ def collect(args, engines):
         for _ in range(args.rounds):
             for engine in engines:
                 python = sys.executable if engine == "gpukeras" else args.rivals
-                result = measure(python, engine, workload, args.threads, args.seconds)
+                result = measure(python, engine, workload, args)
                 if result:
                     found[workload][engine].append(result)
     return found
@@ -106,14 +110,14 @@ def print_tables(found, engines):
 
 
 def save(args, found):
-    """benchmarks/results/cpu-<date>-<threads>.json; returns its path."""
+    """benchmarks/results/<device>-<date>-<threads>.json; returns its path."""
     now = datetime.datetime.now(datetime.timezone.utc)
-    record = {"date": now.isoformat(timespec="seconds"), "cpu": cpu_name(),
-              "cpus": os.cpu_count(), "threads": args.threads, "load": os.getloadavg(),
+    record = {"date": now.isoformat(timespec="seconds"), "device": args.device,
+              "cpu": cpu_name(), "cpus": os.cpu_count(), "threads": args.threads, "load": os.getloadavg(),
               "python": platform.python_version(), "note": args.note, "results": found}
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)
-    path = folder / f"cpu-{now:%Y%m%d-%H%M}-{args.threads}t.json"
+    path = folder / f"{args.device}-{now:%Y%m%d-%H%M}-{args.threads}t.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
     return path
 
@@ -121,6 +125,7 @@ def save(args, found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--threads", type=int, default=usable)
     parser.add_argument("--workloads", type=lambda s: s.split(","), default=list(WORKLOADS))
     parser.add_argument("--engines", type=lambda s: s.split(","), default=list(ENGINES))
@@ -131,7 +136,7 @@ def main():
     args = parser.parse_args()
     engines = [e for e in args.engines if e == "gpukeras" or has(args.rivals, NEEDS[e])]
     absent = [e for e in args.engines if e not in engines]
-    print(f"{cpu_name()}, {args.threads} thread(s) each; engines: {', '.join(engines)}"
+    print(f"{args.device}, {cpu_name()}, {args.threads} thread(s) each; engines: {', '.join(engines)}"
           + (f"; not installed: {', '.join(absent)}" if absent else ""))
     found = collect(args, engines)
     print_tables(found, engines)
