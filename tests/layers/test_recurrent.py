@@ -1,4 +1,5 @@
-"""Recurrent layers: outputs, states, gradients and training of Keras 2.3.1; then what it cannot tell."""
+"""Recurrent layers: outputs, states, gradients and training of Keras 2.3.1; then what it cannot
+tell."""
 import json
 
 import numpy as np

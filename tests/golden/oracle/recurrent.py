@@ -1,7 +1,9 @@
 """Topic `recurrent`: recurrent layers with their options.
 
-Facts as in `more_layers`, and `masked` when the input passes a Masking(0) layer first.  Arrays: x0..
-(sequence, then initial states), w0.., y0.. (outputs), r0.., gx0.. and gw0.. (gradients of the sum of
+Facts as in `more_layers`, and `masked` when the input passes a Masking(0) layer first.  Arrays:
+x0..
+(sequence, then initial states), w0.., y0.. (outputs), r0.., gx0.. and gw0.. (gradients of the sum
+of
 y * r over all outputs); for `steps_...` cases losses and weights after 20 steps of SGD.
 """
 import numpy as np
