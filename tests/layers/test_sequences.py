@@ -8,7 +8,8 @@ from gpukeras.layers import rnn
 from gpukeras.ops.rnn import Gru, Lstm, SimpleRnn
 
 CASES = [
-    (layers.LSTM, {}), (layers.LSTM, {"activation": "relu", "recurrent_activation": "hard_sigmoid"}),
+    (layers.LSTM, {}),
+    (layers.LSTM, {"activation": "relu", "recurrent_activation": "hard_sigmoid"}),
     (layers.GRU, {}), (layers.GRU, {"reset_after": True}),
     (layers.GRU, {"reset_after": True, "use_bias": False}), (layers.GRU, {"use_bias": False}),
     (layers.SimpleRNN, {}), (layers.SimpleRNN, {"activation": "linear", "use_bias": False}),
@@ -54,7 +55,8 @@ def test_what_the_op_does_not_know_is_left_to_the_cells(options, whole, monkeypa
     made = []
     for op in (Lstm, Gru, SimpleRnn):
         call = op.__call__
-        monkeypatch.setattr(op, "__call__", lambda self, *a, c=call: made.append(self) or c(self, *a))
+        monkeypatch.setattr(op, "__call__",
+                            lambda self, *a, c=call: made.append(self) or c(self, *a))
     for cls in (layers.LSTM, layers.GRU, layers.SimpleRNN):
         cls(4, **options)(layers.Input((5, 3)))
     kinds = {type(op) for op in made}
