@@ -299,13 +299,19 @@ def bind_conv_grad_input(gy: np.ndarray, w: np.ndarray, gx: np.ndarray, g: Geome
         return bind_gemm(matrix(gy), w.reshape(g.channels, -1).T, matrix(gx))
     if method(g) == "flat":
         todo, job = blocks(g, "flat", gx.itemsize), _flat_grad_input
-    elif prod(g.strides) == 1 and prod(g.size[1:]) <= GATHER * prod(g.out[1:]):
+    elif _gathers(g):
         todo = _input_blocks(g, g.size, prod(g.window[1:]) * w.shape[-1] * gx.itemsize)
         job = _gather_grad_input
     else:
         todo = _input_blocks(g, padded_size(g), unfolded(g) * gx.itemsize)
         job = _rows_grad_input
     return _share_out(g, w.shape[-1], todo, partial(job, g, gy, w, gx))
+
+
+def _gathers(g: Geometry) -> bool:
+    """Is gx better gathered from gy than folded? Not where gy would have to lose its border."""
+    within = all(p <= (k - 1) * d for pair, k, d in zip(g.pads, g.window, g.dilation) for p in pair)
+    return within and prod(g.strides) == 1 and prod(g.size[1:]) <= GATHER * prod(g.out[1:])
 
 
 def _turned(source: np.ndarray) -> tuple[np.ndarray, Run]:
