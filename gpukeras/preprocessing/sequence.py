@@ -156,7 +156,7 @@ class TimeseriesGenerator(Sequence):
         return (x[:, ::-1] if self.reverse else x), y
 
     def get_config(self):
-        """Arguments, the data as JSON texts; start_index is that of the first target, as in Keras."""
+        """Arguments, the data as JSON texts; start_index is that of the first target."""
         names = ("length", "sampling_rate", "stride", "start_index", "end_index", "shuffle",
                  "reverse", "batch_size")
         config = {"data": _as_json(self.data, "Data"),
