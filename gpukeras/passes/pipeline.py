@@ -13,7 +13,7 @@ from .narrow import narrow
 from .plan import plan
 from .pool import pool
 from .schedule import Schedule, make_schedule
-from .simplify import simplify
+from .simplify import simplify, write_out
 from .stabilise import stabilise
 from .target import Target
 
@@ -25,6 +25,7 @@ PASSES: list[tuple[str, Callable[[Graph, Target], Graph]]] = [
     ("simplify again", lambda graph, target: simplify(graph)),
     ("pool", lambda graph, target: pool(graph)),
     ("fuse", lambda graph, target: fuse(graph)),
+    ("write out", lambda graph, target: write_out(graph)),
 ]
 
 

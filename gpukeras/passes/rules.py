@@ -3,10 +3,12 @@ from __future__ import annotations
 
 from typing import Callable
 
+import numpy as np
+
 from ..errors import GraphError
 from ..graph import Constant, Graph, Node, Op, Tensor, apply, rebuild
 from ..graph.leaves import Leaf
-from ..ops.broadcast import BroadcastTo, Reshape
+from ..ops.broadcast import BroadcastTo, Reshape, broadcast_to
 from ..ops.math import Elementwise
 
 Rule = Callable[[Node], "Tensor | None"]
@@ -66,12 +68,28 @@ def settle(op: Op, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         return (new,) if again is None else again
     if new is not None:
         return new
-    if not op.foldable or not inputs or not all(isinstance(t, Constant) for t in inputs):
+    values = [_value(t) for t in inputs]
+    if not op.foldable or not values or any(v is None for v in values):
         return None
     types = op.infer(*(t.type for t in inputs))
     if not hasattr(types, "dtype") or types.size > FOLD_LIMIT:
         return None
-    return (Constant(op.numpy(*(t.value for t in inputs)), types.dtype),)
+    if isinstance(op, BroadcastTo) and values[0].size == 1:
+        return None                                # stays one number, which rules see through
+    value = np.asarray(op.numpy(*values), types.dtype)
+    if value.size > 1 and (value == value.flat[0]).all():
+        return (broadcast_to(Constant(value.flat[0], types.dtype), value.shape),)
+    return (Constant(value, types.dtype),)
+
+
+def _value(t: Tensor) -> np.ndarray | None:
+    """The array of a constant, also of one number repeated."""
+    if isinstance(t, Constant):
+        return t.value
+    number = t.node.inputs[0] if isinstance(t.node.op, BroadcastTo) else None
+    if isinstance(number, Constant) and number.value.size == 1 and t.type.size <= FOLD_LIMIT:
+        return np.broadcast_to(number.value, t.shape)
+    return None
 
 
 def _check(rule: Rule, node: Node, new: Tensor) -> None:

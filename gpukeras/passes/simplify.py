@@ -1,12 +1,14 @@
 """Simplify: the rewrites that always help. The first line of each docstring is the rule."""
 from __future__ import annotations
 
-from ..graph import Graph, Mark, Node, Tensor, broadcast_shapes, is_float
+import numpy as np
+
+from ..graph import Constant, Graph, Mark, Node, Tensor, broadcast_shapes, is_float, rebuild
 from ..ops import broadcast as b
 from ..ops import math as m
 from ..ops import shape as s
 from ..ops.linalg import Dot
-from .rules import Rules, made_by, scalar
+from .rules import FOLD_LIMIT, Rules, made_by, scalar
 
 RULES = Rules()
 rule = RULES
@@ -15,6 +17,18 @@ rule = RULES
 def simplify(graph: Graph) -> Graph:
     """Apply every rule of this file until nothing changes."""
     return RULES.rewrite(graph)
+
+
+def write_out(graph: Graph) -> Graph:
+    """broadcast(c) -> an array of c      where no fused kernel reads c itself: no launch"""
+    def visit(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        if not isinstance(node.op, b.BroadcastTo) or scalar(inputs[0]) is None:
+            return None
+        y, = node.outputs
+        if y.type.size > FOLD_LIMIT:
+            return None
+        return (Constant(np.full(y.shape, scalar(inputs[0])), y.dtype),)
+    return graph.with_roots(rebuild(graph.roots, {}, visit))
 
 
 # ---- nothing to do
@@ -103,6 +117,16 @@ def multiply_by_one(node: Node) -> Tensor | None:
     """x * 1 -> x"""
     x, y = node.inputs
     return _fits(y, node) if scalar(x) == 1 else _fits(x, node) if scalar(y) == 1 else None
+
+
+@rule(m.Mul)
+def multiply_by_zero(node: Node) -> Tensor | None:
+    """x * 0 -> 0             so a branch the learning phase left out has no gradient to compute
+
+    An infinite x would give NaN instead: in a gradient that is noise from a value nobody used.
+    """
+    y, = node.outputs
+    return m.zeros_like(y) if 0 in (scalar(t) for t in node.inputs) else None
 
 
 @rule(m.Div)

@@ -29,6 +29,8 @@ SIMPLIFY = {
     "x - 0": (lambda: X - 0.0, lambda: X),
     "x * 1": (lambda: X * 1.0, lambda: X),
     "x / 1": (lambda: X / 1.0, lambda: X),
+    "x * 0": (lambda: Y + X * 0.0, lambda: Y),
+    "x * zeros": (lambda: Y - X * math.zeros_like(X), lambda: Y),
     "x + -y": (lambda: X + (-Y), lambda: X - Y),
     "-(-x)": (lambda: -(-X), lambda: X),
     "x ** 2": (lambda: X ** 2, lambda: math.square(X)),
