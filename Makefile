@@ -27,7 +27,7 @@ test: .venv/dev
 
 test-gpu: .venv/dev
 	@$(PY) tools/need_gpu.py "make test-gpu"
-	GPUKERAS_DEVICE=gpu $(PY) -m pytest -m gpu
+	GPUKERAS_DEVICE=gpu $(PY) -m pytest -m "not slow" --ignore tests/host --ignore tests/test_install.py
 
 bench: .venv/ready
 	$(PY) benchmarks/fit.py
