@@ -232,7 +232,7 @@ def block_rows(y: np.ndarray, block: Block, parts: list[np.ndarray]) -> np.ndarr
     return stack(part) if len(parts[0]) > 1 else matrix(part)[None]
 
 
-def _share_out(g: Geometry, filters: int, todo: list[Block],
+def share_out(g: Geometry, filters: int, todo: list[Block],
                job: Callable[[list[Block]], list[Run]]) -> Run:
     """run() that does job(blocks) on each member of the team, where there is enough to do."""
     if 2.0 * g.images * g.places * g.taps * g.channels * filters < WORTH_SPLITTING:
@@ -262,7 +262,7 @@ def bind_conv(x: np.ndarray, w: np.ndarray, y: np.ndarray, g: Geometry) -> Run |
             calls += fill + [bind_stack(a, k, out, accumulate=i > 0)
                              for i, (a, k) in enumerate(zip(parts, kernels))]
         return calls
-    return _share_out(g, w.shape[-1], blocks(g, how, x.itemsize), job)
+    return share_out(g, w.shape[-1], blocks(g, how, x.itemsize), job)
 
 
 def bind_conv_grad_weight(x: np.ndarray, gy: np.ndarray, gw: np.ndarray, g: Geometry,
@@ -286,7 +286,7 @@ def bind_conv_grad_weight(x: np.ndarray, gy: np.ndarray, gw: np.ndarray, g: Geom
             calls += fill + [bind_stack(a.swapaxes(1, 2), out, k, accumulate=number > 0)
                              for a, k in zip(parts, kernels)]
         return calls
-    run = _share_out(g, gw.shape[-1], blocks(g, how, x.itemsize), job)
+    run = share_out(g, gw.shape[-1], blocks(g, how, x.itemsize), job)
     return in_turn([run] + [partial(np.add, gw, other, gw) for other in sums[1:]])
 
 
@@ -305,7 +305,7 @@ def bind_conv_grad_input(gy: np.ndarray, w: np.ndarray, gx: np.ndarray, g: Geome
     else:
         todo = _input_blocks(g, padded_size(g), unfolded(g) * gx.itemsize)
         job = _rows_grad_input
-    return _share_out(g, w.shape[-1], todo, partial(job, g, gy, w, gx))
+    return share_out(g, w.shape[-1], todo, partial(job, g, gy, w, gx))
 
 
 def _gathers(g: Geometry) -> bool:
@@ -326,7 +326,7 @@ def _input_blocks(g: Geometry, size: tuple[int, ...], cell: int) -> list[Block]:
     cell: bytes of columns behind one inner position."""
     inner = prod(g.out[1:]) if size != g.size else prod(size[1:])
     height, rows = size[0], size[0]
-    images = max(1, min(BLOCK_BYTES // max(1, 2 * inner * cell * height), -(-g.images // 4)))
+    images = max(1, min(BLOCK_BYTES // max(1, inner * cell * height), -(-g.images // 4)))
     if inner * cell * height > 2 * BLOCK_BYTES:
         rows = max(2 * g.window[0], BLOCK_BYTES // (inner * cell))
     rows = -(-rows // g.strides[0]) * g.strides[0]
@@ -405,12 +405,16 @@ def _gather_grad_input(g: Geometry, gy: np.ndarray, w: np.ndarray, gx: np.ndarra
 
 
 def _fold(target: np.ndarray, source: np.ndarray, axes: int, kernel: tuple[int, ...]) -> list[Run]:
-    """Calls that add source (N, O.., K.., C) to the overlapping view `target`, one kernel position
-    at a time: positions overlap each other, elements of one position do not."""
-    calls = []
+    """Calls that add source (N, O.., K.., C) to the overlapping view `target` of zeros, one kernel
+    position at a time: positions overlap each other, elements of one position do not."""
+    pixel = np.dtype((np.void, target.itemsize * target.shape[-1]))
+    calls: list[Run] = []
     for position in np.ndindex(*kernel):
         pick = (slice(None),) * (1 + axes) + position
-        calls.append(partial(np.add, target[pick], source[pick], target[pick]))
+        if calls:
+            calls.append(partial(np.add, target[pick], source[pick], target[pick]))
+        else:                                       # whole pixels, four times faster than adding
+            calls.append(partial(np.copyto, target[pick].view(pixel), source[pick].view(pixel)))
     return calls
 
 

@@ -95,30 +95,103 @@ def _grad_by_rows(x: np.ndarray, y: np.ndarray, gy: np.ndarray, gx: np.ndarray, 
                   scratch: dict, careful: Run) -> Run:
     """gx = gy where x equals y, both repeated along the rows: long runs, a third less time.
     Right where no window holds its maximum twice; `careful` does the others."""
-    wide = y.shape[:-2] + (g.size[-1], g.channels)
-    repeat = y.shape[:-1] + (g.window[-1], g.channels)
-    yy, gg, one = (_scratch(scratch, name, wide, x) for name in ("yy", "gg", "one"))
-    outer = list(np.ndindex(*g.window[:-1]))
-    hits = _scratch(scratch, "hits", (len(outer),) + wide, x, bool)
-    pixel = np.dtype((np.void, x.itemsize * g.channels))        # one copy each, not a short loop
-    calls: list[Run] = []
-    for target, source in ((yy, y), (gg, gy)):
-        by_tap, source = target.reshape(repeat).view(pixel)[..., 0], source.view(pixel)
-        calls.append(partial(np.copyto, by_tap, source))
-    rows = [(slice(None), *(slice(t, None, k) for t, k in zip(tap, g.window))) for tap in outer]
-    calls += [partial(np.equal, x[r], yy, out=hit) for r, hit in zip(rows, hits)]
-    spread: list[Run] = []
-    for r, hit in zip(rows, hits):
-        spread += [partial(np.copyto, one, hit), partial(np.multiply, gg, one, out=gx[r])]
+    rows = Rows(g.size + (g.channels,), g.window, len(x), x.dtype,
+                _scratch(scratch, "rows", (len(x), x[0].size // prod(g.window[:-1])), x))
+    hits = _scratch(scratch, "hits", x.shape, x, bool)
+    find, spread = in_turn(rows.find(x, y, hits)), in_turn(rows.spread(hits, gy, gx))
 
     def run() -> None:
-        for call in calls:
-            call()
-        if np.count_nonzero(hits) != y.size:
-            return careful()
-        for call in spread:
-            call()
+        find()
+        if np.count_nonzero(hits) == y.size:
+            spread()
+        else:
+            careful()
     return run
+
+
+class Rows:
+    """Windows that tile the large side: pooled values are repeated along the rows, so that work on
+    the large side has long runs.
+
+    Large arrays are (n, *S, C), pooled ones (n, *P, C); one row of repeated values serves every row
+    of a window.
+    """
+
+    def __init__(self, large: tuple[int, ...], window: tuple[int, ...], images: int,
+                 dtype: np.dtype, room: np.ndarray | None = None) -> None:
+        *outer, width, channels = large
+        self.window, self.row = window, width * channels
+        self.places = [s // k for s, k in zip(outer, window[:-1])]
+        self.columns = (*self.places, width // window[-1], window[-1], channels)
+        # whole pixels are copied as one element each, not in a loop of `channels`
+        self.pixel = np.dtype((np.void, dtype.itemsize * channels))
+        size = prod(self.places) * self.row
+        self.room = np.empty((images, size), dtype) if room is None else room
+
+    def across(self, large: np.ndarray) -> np.ndarray:
+        """A large array as (n, P1, k1, .., row); few axes keep NumPy's loops long."""
+        split = [n for pair in zip(self.places, self.window[:-1]) for n in pair]
+        if len(split) == 2:
+            return large.reshape(-1, self.window[0], self.row)
+        return large.reshape(len(large), *split, self.row)
+
+    def repeated(self, count: int) -> np.ndarray:
+        """The repeated values of `count` images, to meet across(large)."""
+        split = [n for place in self.places for n in (place, 1)]
+        room = self.room[:count]
+        return room.reshape(-1, 1, self.row) if len(split) == 2 else \
+            room.reshape(count, *split, self.row)
+
+    def repeat(self, pooled: np.ndarray) -> list[Run]:
+        """Calls that repeat pooled values into the room."""
+        target = self.room[:len(pooled)].reshape((len(pooled),) + self.columns)
+        return [partial(np.copyto, target.view(self.pixel)[..., 0], pooled.view(self.pixel))]
+
+    def reduce(self, large: np.ndarray, pooled: np.ndarray) -> list[Run]:
+        """Calls for pooled = the largest of each window: down the rows, then along them."""
+        calls: list[Run] = []
+        taps = [large[(slice(None), *(slice(t, None, k) for t, k in zip(tap, self.window)))]
+                for tap in np.ndindex(*self.window[:-1])]
+        best = taps[0]
+        if len(taps) > 1:
+            best = self.room[:len(large)].reshape(best.shape)
+            calls = [partial(np.maximum, taps[0], taps[1], out=best)]
+            calls += [partial(np.maximum, best, t, out=best) for t in taps[2:]]
+        parts = best.reshape((len(large),) + self.columns)
+        if self.window[-1] == 1:
+            return calls + [partial(np.copyto, pooled, parts[..., 0, :])]
+        calls.append(partial(np.maximum, parts[..., 0, :], parts[..., 1, :], out=pooled))
+        return calls + [partial(np.maximum, pooled, parts[..., i, :], out=pooled)
+                        for i in range(2, self.window[-1])]
+
+    def find(self, large: np.ndarray, pooled: np.ndarray, mask: np.ndarray) -> list[Run]:
+        """Calls for mask = large equals the pooled value of its window."""
+        return self.repeat(pooled) + [partial(np.equal, self.across(large),
+                                              self.repeated(len(large)), out=self.across(mask))]
+
+    def mark(self, large: np.ndarray, pooled: np.ndarray, mask: np.ndarray) -> Run:
+        """run() for mask = large is the first to equal the pooled value of its window."""
+        find = in_turn(self.find(large, pooled, mask))
+
+        def run() -> None:
+            find()
+            if np.count_nonzero(mask) != pooled.size:
+                self.first_only(mask)
+        return run
+
+    def first_only(self, mask: np.ndarray) -> None:
+        """Of equal largest elements only the first of a window keeps its mark."""
+        taken: np.ndarray | bool = False
+        for tap in np.ndindex(*self.window):
+            part = mask[(slice(None), *(slice(t, None, k) for t, k in zip(tap, self.window)))]
+            np.logical_and(part, np.logical_not(taken), out=part)
+            taken = np.logical_or(taken, part)
+
+    def spread(self, mask: np.ndarray, gy: np.ndarray, gx: np.ndarray) -> list[Run]:
+        """Calls for gx = gy where the mask is set, else 0.  bool * float would cast slowly."""
+        wide = self.across(gx)
+        return self.repeat(gy) + [partial(np.copyto, gx, mask),
+                                  partial(np.multiply, wide, self.repeated(len(gy)), out=wide)]
 
 
 def bind_average_pool_grad(gy: np.ndarray, gx: np.ndarray, g: Geometry) -> Run | None:

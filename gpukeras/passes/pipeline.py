@@ -10,6 +10,7 @@ from ..graph import Graph, print_graph, toposort
 from .expand import expand
 from .fuse import fuse
 from .narrow import narrow
+from .near import near
 from .plan import plan
 from .pool import pool
 from .schedule import Schedule, make_schedule
@@ -23,6 +24,7 @@ PASSES: list[tuple[str, Callable[[Graph, Target], Graph]]] = [
     ("stabilise", lambda graph, target: stabilise(graph)),
     ("expand", expand),
     ("simplify again", lambda graph, target: simplify(graph)),
+    ("near", near),
     ("pool", lambda graph, target: pool(graph)),
     ("fuse", lambda graph, target: fuse(graph)),
     ("write out", lambda graph, target: write_out(graph)),

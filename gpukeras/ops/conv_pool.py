@@ -1,0 +1,93 @@
+"""Convolution and max pooling as one, for the host: what the pass `near` makes of their ops.
+
+The output of a convolution is the largest array of most networks, and a CPU is slow at sending it
+to memory and back.  These ops never write it: pooled values leave each cache-sized block together
+with a mask that says which element of each window was taken, a quarter of its size.
+
+They exist after the gradients are taken, so they have none themselves.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from ..graph.op import Op
+from ..graph.types import TensorType
+from . import host_conv_pool as host
+from .conv import Conv, ConvWeightGrad
+from .pool import MaxPool, MaxPoolGrad
+
+
+class ConvMaxPool(Op):
+    """(max_pool(x * w), the first largest element of each window).
+
+    x (N, *S, C), w (*K, C, F) -> pooled (N, *P, F), mask (N, *O, F) bool.
+    """
+
+    params = ("strides", "pads", "dilation", "window")
+
+    def infer(self, x: TensorType, w: TensorType) -> tuple[TensorType, TensorType]:
+        y = self.conv.infer(x, w)
+        return self.pool.infer(y), y.with_dtype("bool")
+
+    @property
+    def conv(self) -> Conv:
+        return Conv(self.strides, self.pads, self.dilation)
+
+    @property
+    def pool(self) -> MaxPool:
+        return MaxPool(self.window, self.window, ((0, 0),) * len(self.window))
+
+    def numpy(self, x: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        y = self.conv.numpy(x, w)
+        pooled = self.pool.numpy(y)
+        how = MaxPoolGrad(self.window, self.window, ((0, 0),) * len(self.window))
+        return pooled, how.numpy(y, pooled, np.ones_like(pooled)).astype(bool)
+
+    def host(self, ins, outs):
+        x, w = ins
+        return host.bind_conv_max_pool(x, w, *outs, self.conv.geometry(x.shape, w.shape),
+                                       self.window)
+
+
+class MaskedSpread(Op):
+    """gy where the mask of ConvMaxPool says so, else 0: the gradient of its convolution's output.
+
+    mask (N, *O, F) bool, gy (N, *P, F) -> gx (N, *O, F).
+    """
+
+    params = ("window",)
+
+    def infer(self, mask: TensorType, gy: TensorType) -> TensorType:
+        return mask.with_dtype(gy.dtype)
+
+    def numpy(self, mask: np.ndarray, gy: np.ndarray) -> np.ndarray:
+        for axis, k in enumerate(self.window, 1):
+            gy = np.repeat(gy, k, axis)
+        return np.where(mask, gy, 0).astype(gy.dtype)
+
+    def host(self, ins, outs):
+        return host.bind_masked_spread(*ins, *outs, self.window)
+
+
+class MaskedConvWeightGrad(Op):
+    """ConvWeightGrad of MaskedSpread, which is never written to memory.
+
+    x (N, *S, C), mask (N, *O, F) bool, gy (N, *P, F) -> gw (*window, C, F).
+    """
+
+    params = ("kernel", "strides", "pads", "dilation", "window")
+
+    def infer(self, x: TensorType, mask: TensorType, gy: TensorType) -> TensorType:
+        return self.weight_grad.infer(x, MaskedSpread(self.window).infer(mask, gy))
+
+    @property
+    def weight_grad(self) -> ConvWeightGrad:
+        return ConvWeightGrad(self.kernel, self.strides, self.pads, self.dilation)
+
+    def numpy(self, x: np.ndarray, mask: np.ndarray, gy: np.ndarray) -> np.ndarray:
+        return self.weight_grad.numpy(x, MaskedSpread(self.window).numpy(mask, gy))
+
+    def host(self, ins, outs):
+        x = ins[0]
+        return host.bind_masked_weight_grad(*ins, *outs, self.weight_grad.geometry(x.shape),
+                                            self.window)
