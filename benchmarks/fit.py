@@ -116,7 +116,8 @@ def save(args, found):
     """benchmarks/results/<device>-<date>-<threads>.json; returns its path."""
     now = datetime.datetime.now(datetime.timezone.utc)
     record = {"date": now.isoformat(timespec="seconds"), "device": args.device,
-              "cpu": cpu_name(), "cpus": os.cpu_count(), "threads": args.threads, "load": os.getloadavg(),
+              "cpu": cpu_name(), "cpus": os.cpu_count(), "threads": args.threads,
+              "load": os.getloadavg(),
               "python": platform.python_version(), "note": args.note, "results": found}
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)
@@ -139,7 +140,8 @@ def main():
     args = parser.parse_args()
     engines = [e for e in args.engines if e == "gpukeras" or has(args.rivals, NEEDS[e])]
     absent = [e for e in args.engines if e not in engines]
-    print(f"{args.device}, {cpu_name()}, {args.threads} thread(s) each; engines: {', '.join(engines)}"
+    print(f"{args.device}, {cpu_name()}, {args.threads} thread(s) each; "
+          f"engines: {', '.join(engines)}"
           + (f"; not installed: {', '.join(absent)}" if absent else ""))
     found = collect(args, engines)
     print_tables(found, engines)
