@@ -20,8 +20,8 @@ _LADDER = [
     "errors config team blas", "graph", "ops", "passes", "devices", "function", "backend",
     "configured weighting", "losses optimizers initializers regularizers constraints activations",
     "metrics", "layers",
-    "callbacks", "models applications wrappers utils preprocessing datasets",
-    "engine objectives legacy"]
+    "callbacks", "models utils preprocessing datasets", "applications wrappers parallel",
+    "engine objectives legacy compat __main__"]
 FLOORS = {name: floor for floor, names in enumerate(_LADDER) for name in names.split()}
 TOP = max(FLOORS.values())
 # utilities that know no tensors and import nothing of ours but each other: floor 0

@@ -101,7 +101,8 @@ class Bidirectional(Wrapper):
         if len(states) % 2:
             raise ValueError("When passing `initial_state` to a Bidirectional RNN, the state "
                              "should be a list containing the states of the underlying RNNs, "
-                             f"forward then backward: got {len(states)} tensors, expected an even number.")
+                             f"forward then backward: got {len(states)} tensors, expected an "
+                             "even number.")
         extra = states + constants
         if not extra:
             return super().__call__(inputs, **kwargs)
