@@ -162,10 +162,12 @@ class FusedModule:
         key = (*body(program, ins), math.prod(program.shape) >= WIDE)
         return self.names.setdefault(key, f"fused_{len(self.names)}")
 
-    def text(self) -> str:
-        """The whole module, self-contained."""
+    def text(self, wanted: set[str] | None = None) -> str:
+        """The module of all kernels, or of those wanted; self-contained."""
         kernels = []
         for (parameters, statements, wide), name in self.names.items():
+            if wanted is not None and name not in wanted:
+                continue
             kernels.append(
                 f'extern "C" __global__ __launch_bounds__({THREADS}) void {name}({parameters}) {{\n'
                 f"    FOR_EACH_ELEMENT({'unsigned long long' if wide else 'unsigned'}) {{\n"

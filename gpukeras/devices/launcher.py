@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from typing import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from .check import checked
 from .codegen import FusedModule, launch_shape
 from .driver import Driver, GemmCall
 from .kernel_scan import bind_scan
+from .merge import Prepared, merge
 from .sources import kernel_source
 
 Call = Callable[[], None]
@@ -56,8 +57,10 @@ class KernelExecutable(Executable):
     """A schedule bound to memory: a list of launches, captured as one graph when it comes back.
 
     host_steps: ops without a CUDA kernel; NumPy computes them between a download and an upload, and
-    a schedule that has any is never captured.
+    a schedule that has any is never captured. merges: small launches may become one.
     """
+
+    merges = True
 
     def __init__(self, device: KernelDevice, schedule: Schedule,
                  given: dict[Value, DeviceArray] | None = None,
@@ -153,26 +156,50 @@ class KernelExecutable(Executable):
     # ---- binding
 
     def _bind_all(self, schedule: Schedule) -> list[Call]:
-        """One or more calls per step. All fused kernels are one module, compiled at once."""
-        fused = FusedModule()
-        names = {id(s): fused.add(s.op, *_types(s)) for s in schedule.steps if _is_fused(s)}
-        if names and number("GPUKERAS_DEBUG") >= 4:
-            print(fused.text())
-        module = self.driver.load(fused.text(), "fused.cu") if names else None
-        calls: list[Call] = []
-        for i, step in enumerate(schedule.steps):
-            if id(step) in names:
-                own = self._bind_fused(step, module.kernel(names[id(step)]))
-            elif isinstance(step.op, Scan):
-                ins, outs = ([self.array(v) for v in values] for values in (step.ins, step.outs))
-                own = bind_scan(self, step.op, ins, outs)
-            elif isinstance(step.op.cuda, Kernel):
-                own = self._bind_plan(step)
-            else:
-                self.host_steps.append(step)
-                own = [self._bind_host(step)]
-            calls += [self._checked(i, step, own)] if self._checking else own
-        return calls
+        """The calls of all steps. Small launches that stand together become one."""
+        self._fused = FusedModule()
+        steps = [self._prepare(step) for step in schedule.steps]
+        if self._checking:
+            kernels = self._fused_kernels(item for own in steps for item in own)
+            return [self._checked(i, step, [self._bind(item, kernels) for item in own])
+                    for i, (step, own) in enumerate(zip(schedule.steps, steps))]
+        items = [item for own in steps for item in own]
+        if self.merges:
+            items = merge(items)
+        kernels = self._fused_kernels(items)
+        return [self._bind(item, kernels) for item in items]
+
+    def _prepare(self, step: Step) -> list[Prepared | Call]:
+        """The step's launches, not yet bound, and other calls."""
+        if _is_fused(step):
+            return self._prepare_fused(step)
+        if isinstance(step.op, Scan):
+            ins, outs = ([self.array(v) for v in values] for values in (step.ins, step.outs))
+            return bind_scan(self, step.op, ins, outs)
+        if isinstance(step.op.cuda, Kernel):
+            return self._prepare_plan(step)
+        self.host_steps.append(step)
+        return [self._bind_host(step)]
+
+    def _fused_kernels(self, items: Iterable[Prepared | Call]):
+        """The module of the fused kernels among the items, compiled at once."""
+        wanted = {item.entry for item in items if isinstance(item, Prepared) and item.fused}
+        if not wanted:
+            return None
+        text = self._fused.text(wanted)
+        if number("GPUKERAS_DEBUG") >= 4:
+            print(text)
+        return self.driver.load(text, "fused.cu")
+
+    def _bind(self, item: Prepared | Call, fused) -> Call:
+        if not isinstance(item, Prepared):
+            return item
+        try:
+            module = fused if item.fused else self.driver.load(item.text, item.file, item.defines)
+            return self.driver.bind(module.kernel(item.entry), item.grid, item.block, item.args,
+                                    item.smem)
+        except KernelError as error:
+            raise KernelError(f"{error}\n{item.where}") from None
 
     def _checked(self, i: int, step: Step, own: list[Call]) -> Call:
         """The step's calls, then a comparison of its outputs with NumPy's."""
@@ -185,31 +212,28 @@ class KernelExecutable(Executable):
 
         return checked(step, i, run, lambda: read(step.ins), lambda: read(step.outs))
 
-    def _bind_fused(self, step: Step, kernel) -> list[Call]:
+    def _prepare_fused(self, step: Step) -> list[Prepared]:
         n = step.outs[0].type.size
         if not n:
             return []
+        name = self._fused.add(step.op, *_types(step))
         grid, block, count = launch_shape(n)
-        args = [self.array(v) for v in step.ins + step.outs]
-        return [self.driver.bind(kernel, grid, block, [*args, count])]
+        args = [*(self.array(v) for v in step.ins + step.outs), count]
+        return [Prepared(self._fused.text({name}), "fused.cu", name, grid, block, args, fused=True,
+                         where=_where(step))]
 
-    def _bind_plan(self, step: Step) -> list[Call]:
+    def _prepare_plan(self, step: Step) -> list[Prepared | Call]:
         plan = _plan(step, self.driver.shared_limit)
         memory = {In: [self.array(v) for v in step.ins], Out: [self.array(v) for v in step.outs],
                   Temp: self._temp_arrays}
 
         def array(ref):
             found = memory[type(ref)][ref.index]
-            if not ref.offset:
-                return found
-            return found.view(offset=ref.offset)
+            return found.view(offset=ref.offset) if ref.offset else found
 
-        try:
-            return [self._bind_one(item, step, array) for item in plan.steps]
-        except KernelError as error:
-            raise KernelError(f"{error}\n  in {step}  {step.origin}") from None
+        return [self._prepare_one(item, step, array) for item in plan.steps]
 
-    def _bind_one(self, item: Launch | Gemm | Fill, step: Step, array) -> Call:
+    def _prepare_one(self, item: Launch | Gemm | Fill, step: Step, array) -> Prepared | Call:
         if isinstance(item, Fill):
             memory = array(item.ref).raw().view(shape=(item.nbytes,))
             return self.driver.bind_fill(memory, item.byte)
@@ -217,9 +241,9 @@ class KernelExecutable(Executable):
             fields = {**vars(item), "a": array(item.a), "b": array(item.b), "c": array(item.c)}
             return self.driver.bind_gemm(GemmCall(**fields))
         file = item.file or step.op.cuda.file
-        module = self.driver.load(kernel_source(file), file, item.defines)
         args = [array(a) if isinstance(a, (In, Out, Temp)) else a for a in item.args]
-        return self.driver.bind(module.kernel(item.entry), item.grid, item.block, args, item.smem)
+        return Prepared(kernel_source(file), file, item.entry, item.grid, item.block, args,
+                        item.smem, item.defines, where=_where(step))
 
     def _bind_host(self, step: Step) -> Call:
         """NumPy in place of a missing kernel."""
@@ -246,6 +270,10 @@ class KernelExecutable(Executable):
                 source = aside
             then.append(self.driver.bind_copy(target, source))
         return first + then
+
+
+def _where(step: Step) -> str:
+    return f"  in {step}  {step.origin}"
 
 
 def _is_fused(step: Step) -> bool:

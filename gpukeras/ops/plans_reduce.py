@@ -149,7 +149,7 @@ def _plan_arg(op: Any, ins: Types, outs: Types, order: str) -> LaunchPlan:
         return LaunchPlan(())
     outer, n, inner = _line(x, op.axis)
     names = (*defines(T=x.dtype), ("ORDER", order))
-    if inner > 1:
+    if inner > 1 or n <= 32:                       # a short row is one thread's work
         args = (In(0), Out(0), np.int64(outer), np.int64(n), np.int64(inner))
         return LaunchPlan((Launch("arg_middle", grid_for(outer * inner), (THREADS,), args,
                                   defines=names),))
