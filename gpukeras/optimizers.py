@@ -87,7 +87,7 @@ class Optimizer(Configured):
         """One step: (variable, new value) for the parameters and the optimizer's own state."""
         params, own = list(params), type(self).__name__
         grads = self.get_gradients(loss, params)
-        with layer_scope(own), K.name_scope("training"), K.name_scope(own):
+        with layer_scope(own), K.name_scope(own):
             state = self._state(params)
             self.updates = [K.update_add(self.iterations, 1)]
             lr = self.learning_rate

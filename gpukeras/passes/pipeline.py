@@ -7,6 +7,7 @@ from typing import Callable
 from ..config import number
 from ..errors import GraphError
 from ..graph import Graph, print_graph, toposort
+from .condense import condense
 from .expand import expand
 from .fuse import fuse
 from .narrow import narrow
@@ -22,6 +23,7 @@ PASSES: list[tuple[str, Callable[[Graph, Target], Graph]]] = [
     ("simplify", lambda graph, target: simplify(graph)),
     ("narrow", lambda graph, target: narrow(graph)),
     ("stabilise", lambda graph, target: stabilise(graph)),
+    ("condense", condense),
     ("expand", expand),
     ("simplify again", lambda graph, target: simplify(graph)),
     ("near", near),

@@ -6,11 +6,14 @@ from gpukeras.devices import current
 from gpukeras.devices.check import checked
 from gpukeras.errors import GraphError, KernelError, ShapeError
 from gpukeras.function import function
-from gpukeras.graph import Constant, Graph, Placeholder, TensorType, Variable, gradients, mark
+from gpukeras.graph import (Constant, Graph, Placeholder, TensorType, Variable, gradients, mark,
+                            toposort)
 from gpukeras.ops import broadcast, linalg, math, nn, reduce, shape
+from gpukeras.ops.composite import evaluate
 from gpukeras.ops.fused import Fused
 from gpukeras.ops.shape import Pack
 from gpukeras.passes.bind import bind
+from gpukeras.passes.condense import condense
 from gpukeras.passes.fuse import fuse
 from gpukeras.passes.pipeline import compile_graph
 from gpukeras.passes.pool import Pool, pool
@@ -215,3 +218,49 @@ def test_host_expands_composites_without_code_of_their_own():
 def _nodes(t):
     from gpukeras.graph import toposort
     return toposort([t])
+
+
+def classifier(labels, weights=None):
+    """(inputs, outputs) of a loss, its gradient and the number of hits."""
+    scores = X * 1.0
+    if labels.ndim == 1:
+        rows, place = nn.sparse_softmax_cross_entropy(scores, labels), labels
+    else:
+        rows, place = nn.softmax_cross_entropy(scores, labels), reduce.argmax(labels)
+    loss = reduce.mean(rows if weights is None else rows * weights)
+    hits = reduce.mean(math.cast(math.equal(place, reduce.argmax(nn.softmax(scores))), "float32"))
+    gradient, = gradients([(loss, Constant(1.0, "float32"))], [X])
+    return [X, labels], [loss, gradient, hits]
+
+
+@pytest.mark.parametrize("labels", [Placeholder("float32", (4, 6)), Placeholder("int64", (4,))],
+                         ids=["one-hot", "classes"])
+def test_condense_makes_two_launches_of_a_small_classifier(labels):
+    inputs, outputs = classifier(labels)
+    graph = stabilise(simplify(Graph(tuple(inputs), tuple(outputs))))
+    small = condense(graph, CUDA)
+    kinds = {type(n.op).__name__ for n in toposort(small.roots)}
+    assert kinds & {"CrossEntropySum", "SparseCrossEntropySum"}
+    assert kinds & {"MatchCount", "LabelCount"}
+    assert not kinds & {"SoftmaxCrossEntropy", "SparseSoftmaxCrossEntropy", "ArgMax", "Equal",
+                        "SoftmaxCrossEntropyGrad", "SparseSoftmaxCrossEntropyGrad"}
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 6, 4)
+    given = {X: rng.normal(size=(4, 6)).astype("f4"),
+             labels: classes if labels.ndim == 1 else np.eye(6, dtype="f4")[classes]}
+    for got, wanted in zip(evaluate(small.roots, given), evaluate(graph.roots, given)):
+        np.testing.assert_allclose(got, wanted, rtol=1e-6)
+    assert condense(graph, HOST) is graph
+
+
+def test_condense_leaves_weighted_and_large_losses_alone():
+    labels, weights = Placeholder("float32", (4, 6)), Placeholder("float32", (4,))
+    inputs, outputs = classifier(labels, weights)
+    graph = simplify(Graph((*inputs, weights), (outputs[0], outputs[1])))
+    assert condense(graph, CUDA).roots == graph.roots
+    wide = Placeholder("float32", (8, 500))
+    loss = reduce.sum_(nn.softmax_cross_entropy(wide, wide * 1.0))
+    gradient, = gradients([(loss, Constant(1.0, "float32"))], [wide])
+    graph = simplify(Graph((wide,), (loss, gradient)))
+    assert condense(graph, CUDA).roots == graph.roots
+
