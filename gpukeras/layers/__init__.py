@@ -6,7 +6,9 @@ from .attention import *  # noqa: F401,F403
 from .base import InputSpec, Layer
 from .bidirectional import *  # noqa: F401,F403
 from .convolutional import *  # noqa: F401,F403
+from .convolutional_recurrent import *  # noqa: F401,F403
 from .core import *  # noqa: F401,F403
+from .cudnn_recurrent import *  # noqa: F401,F403
 from .embeddings import *  # noqa: F401,F403
 from .input_layer import Input, InputLayer
 from .keras1 import *  # noqa: F401,F403

@@ -1,6 +1,7 @@
 """The methods of a model that take a generator or a Sequence of batches."""
 import itertools
 
+from ..legacy.interfaces import old_names
 from ..utils.data_utils import enqueued, is_generator_or_sequence, is_sequence
 from ..utils.generic_utils import unpack_singleton
 from . import data, loop
@@ -14,6 +15,7 @@ class GeneratorMethods:
     as sequence[i] and has a length.
     """
 
+    @old_names
     def fit_generator(self, generator, steps_per_epoch=None, epochs=1, verbose=1, callbacks=None,
                       validation_data=None, validation_steps=None, validation_freq=1,
                       class_weight=None, max_queue_size=10, workers=1, use_multiprocessing=False,
@@ -58,6 +60,7 @@ class GeneratorMethods:
                         validation_freq=validation_freq, validation_arrays=arrays,
                         params={"metrics": names + ["val_" + name for name in names]})
 
+    @old_names
     def evaluate_generator(self, generator, steps=None, callbacks=None, max_queue_size=10,
                            workers=1, use_multiprocessing=False, verbose=0):
         """Loss and metrics on batches from a generator or a Sequence; see `fit_generator`.
@@ -76,6 +79,7 @@ class GeneratorMethods:
             feed.close()
         return unpack_singleton([found[name] for name in self.metrics_names])
 
+    @old_names
     def predict_generator(self, generator, steps=None, callbacks=None, max_queue_size=10, workers=1,
                           use_multiprocessing=False, verbose=0):
         """Outputs for batches from a generator or a Sequence, which may also yield x alone.

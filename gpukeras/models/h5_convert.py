@@ -2,6 +2,7 @@
 import numpy as np
 
 from ..utils.conv_utils import convert_kernel
+from . import h5_cudnn
 
 CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "ConvLSTM2D")
 CORRELATING = {"tensorflow": True, "cntk": True, "theano": False}
@@ -16,9 +17,17 @@ def convert_weights(layer, arrays, keras_version, backend, reshape=False):
         keras_version, backend: of the file; "1" and None when it does not say.
         reshape: a convolution's kernel may have another shape with as many elements.
     """
-    name = layer.__class__.__name__
+    name, how = layer.__class__.__name__, (keras_version, backend, reshape)
     if name in ("Model", "Sequential"):
-        return _convert_model(layer, arrays, keras_version, backend, reshape)
+        return _convert_model(layer, arrays, *how)
+    if name == "TimeDistributed":
+        return convert_weights(layer.layer, arrays, *how)
+    if name == "Bidirectional":
+        half = len(arrays) // 2
+        return (convert_weights(layer.forward_layer, arrays[:half], *how)
+                + convert_weights(layer.backward_layer, arrays[half:], *how))
+    if name in h5_cudnn.FAMILY and len(arrays) == 3:
+        return h5_cudnn.convert(layer, arrays)
     if name not in CONVOLUTIONS or not arrays:
         return arrays
     kernels = 2 if name == "ConvLSTM2D" else 1

@@ -21,8 +21,8 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 warnings.filterwarnings('ignore')
 
-TOPICS = ('layers', 'more_layers', 'pieces', 'training', 'text', 'files', 'mistakes', 'projects',
-          'generators', 'ctc', 'recurrent')
+TOPICS = ('layers', 'more_layers', 'conv_lstm', 'pieces', 'training', 'text', 'files', 'mistakes',
+          'projects', 'generators', 'ctc', 'recurrent')
 
 
 def main(topics):

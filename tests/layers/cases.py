@@ -146,6 +146,9 @@ RECURRENT = [
     row(L.GRU, SEQUENCE, units=2, return_sequences=True),
     row(L.LSTM, SEQUENCE, units=2, go_backwards=True),
     row(L.Bidirectional, SEQUENCE, layer=lstm, merge_mode="sum"),
+    row(L.ConvLSTM2D, (2, 3, 5, 4, 2), filters=2, kernel_size=2, recurrent_activation="sigmoid"),
+    row(L.CuDNNLSTM, SEQUENCE, units=2, return_sequences=True),
+    row(L.CuDNNGRU, SEQUENCE, units=2),
 ]
 
 CASES = (CORE + CONVOLUTIONS + POOLING + NORMALIZATION + ACTIVATIONS + MERGE + NOISE + SPATIAL
@@ -153,4 +156,4 @@ CASES = (CORE + CONVOLUTIONS + POOLING + NORMALIZATION + ACTIVATIONS + MERGE + N
 
 # classes without a row of their own: tested by name elsewhere
 ELSEWHERE = {"Layer", "InputLayer", "Lambda", "Wrapper", "RNN", "StackedRNNCells",
-             "SimpleRNNCell", "GRUCell", "LSTMCell"}
+             "SimpleRNNCell", "GRUCell", "LSTMCell", "ConvLSTM2DCell", "ConvRNN2D"}

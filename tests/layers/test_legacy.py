@@ -1,9 +1,11 @@
 """Keras 1 calls give the same layers as Keras 2 calls, with one warning that shows the new form."""
 import warnings
 
+import numpy as np
 import pytest
 
 from gpukeras import layers as L
+from gpukeras.models import Sequential
 
 PAIRS = [
     (lambda: L.Dense(output_dim=3, init="he_normal", W_regularizer="l2", b_constraint="non_neg",
@@ -105,6 +107,21 @@ def test_refused_calls(make, text):
 def test_integers_by_position_with_new_keywords_are_refused():
     with pytest.raises(ValueError, match="as a keyword argument instead"):
         L.Conv2D(4, 3, 2, padding="same")
+
+
+def test_generator_methods_count_batches_now():
+    model = Sequential([L.Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse")
+
+    def batches():
+        while True:
+            yield np.ones((4, 2)), np.ones((4, 1))
+
+    with pytest.warns(UserWarning, match="fit_generator.*steps_per_epoch=3, epochs=2"):
+        history = model.fit_generator(batches(), samples_per_epoch=3, nb_epoch=2, verbose=0)
+    assert len(history.history["loss"]) == 2
+    with pytest.warns(UserWarning, match="steps=2"):
+        model.evaluate_generator(batches(), val_samples=2)
 
 
 def test_dropped_arguments_warn():
