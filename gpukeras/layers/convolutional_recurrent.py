@@ -13,8 +13,9 @@ class ConvLSTM2DCell(_Cell):
     """One step of ConvLSTM2D.  Arguments as for ConvLSTM2D.
 
     i, f, o = rec(conv(x, W) + conv(h, U) + b),
-    c' = f * c + i * act(conv(x, Wc) + conv(h, Uc) + bc), h' = o * act(c').  kernel (*kernel_size, in, 4 * filters), recurrent_kernel (*kernel_size,
-    filters, 4 * filters), bias (4 * filters); gates i, f, c, o.
+    c' = f * c + i * act(conv(x, Wc) + conv(h, Uc) + bc), h' = o * act(c').
+    kernel (*kernel_size, in, 4 * filters), recurrent_kernel (*kernel_size, filters, 4 * filters),
+    bias (4 * filters); gates i, f, c, o.
     """
 
     gates, implementation = 4, 1

@@ -206,7 +206,7 @@ _pool_arguments = ("pool_size", "strides", "padding")
 _pooling1d = Rule(_pool_arguments, {"pool_length": "pool_size", "stride": "strides",
                                     "border_mode": "padding"})
 _pooling = Rule(_pool_arguments, {"border_mode": "padding", **_FORMAT})
-_generator = Rule(("generator", "steps_per_epoch", "epochs"), _GENERATOR, _steps)
+_generator = Rule(None, _GENERATOR, _steps)         # Keras 2.3.1 takes three by position
 
 
 def _only(name, prepare=None, **renames):
