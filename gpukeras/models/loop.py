@@ -37,6 +37,10 @@ def fit(model, feed, validation, *, epochs, verbose, callbacks, initial_epoch=0,
     try:
         callbacks.on_train_begin()
         owner.stop_training = False
+        backups = [c for c in callbacks if hasattr(c, "resume")]
+        for backup in backups:
+            resumed = backup.resume(callbacks, feed.begin)
+            initial_epoch = initial_epoch if resumed is None else resumed
         for epoch in range(initial_epoch, epochs):
             logs_of.reset()
             callbacks.on_epoch_begin(epoch)
@@ -47,6 +51,8 @@ def fit(model, feed, validation, *, epochs, verbose, callbacks, initial_epoch=0,
                 found = evaluate(model, validation, callbacks=callbacks)
                 logs = {"val_" + name: value for name, value in found.items()}
             callbacks.on_epoch_end(epoch, {**logs, **averages})
+            for backup in backups:
+                backup.save(epoch)
             if owner.stop_training:
                 break
             feed.end()
