@@ -10,6 +10,7 @@ from ..graph import Graph, print_graph, toposort
 from .condense import condense
 from .expand import expand
 from .fuse import fuse
+from .layout import layout
 from .narrow import narrow
 from .near import near
 from .plan import plan
@@ -21,11 +22,12 @@ from .target import Target
 
 PASSES: list[tuple[str, Callable[[Graph, Target], Graph]]] = [
     ("simplify", lambda graph, target: simplify(graph)),
+    ("layout", lambda graph, target: layout(graph)),
     ("narrow", lambda graph, target: narrow(graph)),
     ("stabilise", lambda graph, target: stabilise(graph)),
     ("condense", condense),
     ("expand", expand),
-    ("simplify again", lambda graph, target: simplify(graph)),
+    ("simplify again", lambda graph, target: layout(simplify(graph))),
     ("near", near),
     ("pool", lambda graph, target: pool(graph)),
     ("fuse", lambda graph, target: fuse(graph)),
