@@ -4,8 +4,8 @@ import gc
 
 import numpy as np
 
+from .. import devices, graph
 from .. import function as engine
-from .. import graph
 from ..devices import current
 from ..graph import Constant, Placeholder, Tensor, Variable
 from ..ops import broadcast, random
@@ -359,9 +359,14 @@ def eager(func):
 
 
 def clear_session():
-    """Forget names, the learning phase and the number of random draws; free what nobody holds."""
+    """Forget names, the learning phase and the number of random draws; free what nobody holds.
+
+    # Returns
+        Bytes of GPU memory given back to the system.
+    """
     settings.reset_names()
     random.reset_step()
     settings.fix_phase(None)
     engine.set_default_phase(False)
     gc.collect()
+    return devices.release()

@@ -34,6 +34,11 @@ def make(choice: Choice) -> Device:
     return KernelDevice(CudaDriver())
 
 
+def release() -> int:
+    """Give the device's unused memory back to the system; how many bytes."""
+    return _current.release() if _current is not None else 0
+
+
 def use(device: Device | None) -> Device | None:
     """Makes `device` the current one (None: choose anew at the next use); returns the old one.
 
@@ -44,4 +49,4 @@ def use(device: Device | None) -> Device | None:
     return old
 
 
-__all__ = ["Device", "Executable", "HostDevice", "current", "make", "use"]
+__all__ = ["Device", "Executable", "HostDevice", "current", "make", "release", "use"]

@@ -62,6 +62,10 @@ class Device(ABC):
     def load(self, schedule: Schedule) -> Executable:
         """Make a schedule ready to run."""
 
+    def release(self) -> int:
+        """Give memory that nobody uses back to the system; how many bytes."""
+        return 0
+
     # ---- variables
 
     def storage(self, variable: Variable) -> Any:

@@ -234,6 +234,12 @@ class CudaDriver(Driver):
         self.counters.synchronizations += 1
         self.stream.synchronize()
 
+    def trim(self) -> int:
+        self._refuse("trim")
+        before = self.pool.total_bytes()
+        self.pool.free_all_blocks()
+        return before - self.pool.total_bytes()
+
     def memory_info(self) -> tuple[int, int]:
         with self.device:
             return self.pool.used_bytes(), self.cupy.cuda.runtime.memGetInfo()[1]

@@ -191,6 +191,10 @@ class Driver(ABC):
     def synchronize(self) -> None:
         """Waits until everything queued is done; errors of earlier launches appear here."""
 
+    def trim(self) -> int:
+        """Gives memory that no array uses back to the system; returns how many bytes."""
+        return 0
+
     @abstractmethod
     def memory_info(self) -> tuple[int, int]:
         """(bytes in use by us, bytes the device has in all)."""

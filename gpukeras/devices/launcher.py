@@ -49,6 +49,9 @@ class KernelDevice(Device):
     def download(self, storage: DeviceArray) -> np.ndarray:
         return self.driver.download(storage)
 
+    def release(self) -> int:
+        return self.driver.trim()
+
     def load(self, schedule: Schedule) -> KernelExecutable:
         return KernelExecutable(self, schedule)
 

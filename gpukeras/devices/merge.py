@@ -18,7 +18,7 @@ from .array import DeviceArray
 from .sources import ENTRY, expand_includes
 
 THREADS = 256
-MOST_BYTES = 64 * 1024       # that a small launch reads and writes; one block moves them in about 1 us
+MOST_BYTES = 64 * 1024       # that a small launch reads and writes: about 1 us for one block
 MOST_BLOCKS = 32             # of a small launch: the merged kernel plays them one after the other
 
 _C_TYPES = {"int32": "int", "int64": "long long", "uint32": "unsigned", "float32": "float",
@@ -108,7 +108,8 @@ def merged_launch(run: list[Prepared]) -> Prepared:
 
 def _in_namespace(text: str, defines: tuple[tuple[str, str], ...], name: str) -> str:
     """A kernel file as device functions in a namespace; its macros end with it."""
-    body = ENTRY.sub(r"static __device__ __forceinline__ void \1(", text).replace("#pragma once", "")
+    body = ENTRY.sub(r"static __device__ __forceinline__ void \1(", text)
+    body = body.replace("#pragma once", "")
     head = "".join(f"#define {k} {v}\n" for k, v in defines)
     macros = dict.fromkeys(_DEFINE.findall(head + body))
     tail = "".join(f"#undef {m}\n" for m in macros)

@@ -164,6 +164,25 @@ class FakeDevice:
         pass
 
 
+class FakePool:
+    """cupy.cuda.MemoryPool, which keeps what is freed until it is told not to."""
+
+    def __init__(self):
+        self.kept = 2048
+
+    def malloc(self, nbytes):
+        return Block(nbytes)
+
+    def used_bytes(self):
+        return 512
+
+    def total_bytes(self):
+        return 512 + self.kept
+
+    def free_all_blocks(self):
+        self.kept = 0
+
+
 class FakeCupy(types.ModuleType):
     """The part of CuPy 14 that CudaDriver uses."""
 
@@ -175,7 +194,7 @@ class FakeCupy(types.ModuleType):
             deviceGetAttribute=lambda which, device: {97: 232448}[which])
         self.cuda = types.SimpleNamespace(
             Device=FakeDevice, Stream=self._stream, Event=self._event, runtime=runtime,
-            MemoryPool=lambda: types.SimpleNamespace(malloc=Block, used_bytes=lambda: 512),
+            MemoryPool=FakePool,
             alloc_pinned_memory=self._pinned,
             function=types.SimpleNamespace(Module=lambda: FakeModule(self)),
             memory=types.SimpleNamespace(OutOfMemoryError=MemoryError))

@@ -107,3 +107,14 @@ def test_a_training_step_runs_and_replays_over_it(driver):
     finally:
         devices.use(old)
     assert losses == sorted(losses, reverse=True) and driver.counters.graph_launches == 3
+
+
+def test_unused_memory_is_given_back_and_counted(driver):
+    from gpukeras import backend as K
+
+    old = devices.use(KernelDevice(driver))
+    try:
+        assert driver.memory_info() == (512, 1 << 30)
+        assert K.clear_session() == 2048 and K.clear_session() == 0
+    finally:
+        devices.use(old)

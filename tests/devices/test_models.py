@@ -1,10 +1,11 @@
-"""A whole network trained on the emulated CUDA device, against the host device."""
+"""Whole networks trained on the emulated CUDA device, and on a GPU, against the host device."""
 
 import numpy as np
 import pytest
 
 from gpukeras import backend as K
 from gpukeras import devices, layers, losses, optimizers
+from gpukeras.devices.choose import no_gpu
 from gpukeras.devices.emu import EmuDriver
 from gpukeras.devices.host import HostDevice
 from gpukeras.devices.launcher import KernelDevice
@@ -82,3 +83,28 @@ def test_a_captured_training_step_follows_the_host(build, loss):
     np.testing.assert_allclose(emu, host, rtol=1e-4)
     assert host[-1] < host[0]
     assert not executable.host_steps and driver.counters.graph_launches == 3
+
+
+@pytest.fixture(scope="module")
+def gpu():
+    reason = no_gpu()
+    if reason:
+        pytest.skip(reason)
+    from gpukeras.devices.cuda import CudaDriver
+
+    return CudaDriver()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("build", [cnn, mlp, words], ids=lambda f: f.__name__)
+def test_a_gpu_follows_the_host_and_replays_to_the_bit(gpu, build, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(8, 12, 12, 2)) if build is not words else rng.integers(0, 20, (8, 7))
+    t = np.eye(4, dtype="f4")[rng.integers(0, 4, 8)]
+    host, _ = train(HostDevice(), build, "mean_squared_error", x.astype("f4"), t)
+    replayed, executable = train(KernelDevice(gpu), build, "mean_squared_error", x.astype("f4"), t)
+    assert executable._graph is not None and not executable.host_steps
+    monkeypatch.setenv("GPUKERAS_REPLAY", "0")
+    eager, executable = train(KernelDevice(gpu), build, "mean_squared_error", x.astype("f4"), t)
+    assert executable._graph is None and eager == replayed
+    np.testing.assert_allclose(replayed, host, rtol=2e-3)

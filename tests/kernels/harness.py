@@ -10,10 +10,12 @@ has a budget and is run by a test.
 from __future__ import annotations
 
 import functools
+import os
 
 import numpy as np
 import pytest
 
+from gpukeras.devices.driver import Driver
 from gpukeras.devices.emu import EmuDriver
 from gpukeras.devices.sources import expand_includes, kernel_source
 
@@ -21,10 +23,23 @@ ALL = ("forward", "reverse", "random")
 ARCHITECTURES = (75, 80, 90, 100, 120)
 
 
+ON_GPU = os.environ.get("GPUKERAS_DEVICE") == "gpu"
+
+
 @functools.lru_cache(maxsize=None)
-def emulator(check: str = "") -> EmuDriver:
-    """One driver per level of checking, so that modules are loaded once."""
-    return EmuDriver(check=check)
+def emulator(check: str = "") -> Driver:
+    """One driver per level of checking, so that modules are loaded once.
+
+    With GPUKERAS_DEVICE=gpu the GPU: the same kernel tests, without the checks of the emulator.
+    """
+    return _gpu() if ON_GPU else EmuDriver(check=check)
+
+
+@functools.lru_cache(maxsize=1)
+def _gpu() -> Driver:
+    from gpukeras.devices.cuda import CudaDriver
+
+    return CudaDriver()
 
 
 def run_kernel(file, entry, grid, block, args, defines=(), schedules=ALL, check=True, smem=0):
@@ -33,7 +48,8 @@ def run_kernel(file, entry, grid, block, args, defines=(), schedules=ALL, check=
     file: "pool.cu", or kernel text containing a newline. args: NumPy arrays (device memory), NumPy
     scalars, None (null pointers). Arrays a kernel only writes are best passed full of NaN.
     Runs under every schedule, and with check once more with each access watched for bounds and
-    races; all runs must give the same bits. Raises KernelError naming kernel, line, block, thread.
+    races; all runs must give the same bits, on a GPU too. Raises KernelError naming kernel, line,
+    block and thread.
     """
     runs = [("", s) for s in schedules] + ([("races", schedules[-1])] if check else [])
     results = [_run(level, schedule, file, entry, grid, block, args, tuple(defines), smem)

@@ -23,7 +23,7 @@ def on():
 
 
 def many_steps(x, w, labels):
-    """Small steps of all kinds: fused, reductions, softmax, copies of boxes, gathers, sorting out."""
+    """Small steps of all kinds: fused, reductions, softmax, copies of boxes, gathers."""
     y = linalg.dot(x, w)
     loss = nn.SparseSoftmaxCrossEntropy()(y, labels)
     hits = math.cast(math.equal(reduce.ArgMax(1)(y), labels), "float32")
@@ -86,8 +86,8 @@ def prepared(n=100, **changes):
 @pytest.mark.parametrize("changes, small", [
     ({}, True), ({"n": 20_000}, False), ({"smem": 64}, False), ({"block": (128,)}, False),
     ({"block": (32, 8)}, True), ({"block": (8, 8, 4)}, False), ({"block": (96, 8)}, False),
-    ({"fused": False, "grid": (MOST_BLOCKS + 1,)}, False), ({"fused": False, "grid": (2, 2)}, False),
-    ({"fused": False, "grid": (MOST_BLOCKS,)}, True), ({"args": [np.float16(1)]}, False),
+    ({"fused": False, "grid": (MOST_BLOCKS + 1,)}, False),
+    ({"fused": False, "grid": (2, 2)}, False), ({"fused": False, "grid": (MOST_BLOCKS,)}, True), ({"args": [np.float16(1)]}, False),
     ({"text": "extern __shared__ float s[];"}, False)], ids=str)
 def test_what_counts_as_small(changes, small):
     assert prepared(**changes).is_small == small
