@@ -20,6 +20,27 @@ MOST = 16                     # more threads than this lose on the sizes that on
 _team: Team | None = None
 
 
+def _no_processor() -> int:
+    return -1
+
+
+def _find_processor() -> Callable[[], int]:
+    """The C library's sched_getcpu, or a stand-in that knows nothing."""
+    try:
+        import ctypes
+        function = ctypes.CDLL(None).sched_getcpu if hasattr(os, "sched_setaffinity") else None
+        return function or _no_processor
+    except (OSError, AttributeError, TypeError):
+        return _no_processor
+
+
+def _processor() -> int:
+    """Number of the processor this thread runs on; -1 where the system does not tell."""
+    global _processor
+    _processor = _find_processor()
+    return _processor()
+
+
 def usable_cpus() -> int:
     """CPUs this process may use: affinity mask and container quota taken into account."""
     try:
@@ -61,7 +82,8 @@ class _Member:
         self.done.acquire()
         self.job: Callable[[], object] | None = None
         self.error: BaseException | None = None
-        threading.Thread(target=self._work, name=name, daemon=True).start()
+        self.thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self.thread.start()
 
     def _work(self) -> None:
         while True:
@@ -89,6 +111,7 @@ class Team:
         self.size = size
         self._members: list[_Member] = []
         self._busy = threading.Lock()
+        self._left: object = None                   # the processor that members keep off
 
     def bind(self, jobs: Sequence[Callable[[], object]]) -> Callable[[], None]:
         """run() that does all `jobs` (independent of each other) and returns when all are done."""
@@ -110,6 +133,8 @@ class Team:
             members = self._members
             while len(members) < len(jobs) - 1:     # threads start with the first work
                 members.append(_Member(f"gpukeras-{len(members) + 1}"))
+                self._left = None
+            self._leave_alone(_processor())
             for member, job in zip(members, jobs[1:]):
                 member.start(job)
             try:
@@ -123,6 +148,20 @@ class Team:
                 raise error
         return True
 
+    def _leave_alone(self, processor: int) -> None:
+        """Keep the members off the caller's processor: the kernel likes to wake a thread beside its
+        waker, where it waits until the caller has done its own part."""
+        if processor == self._left:
+            return
+        self._left = processor
+        if processor >= 0:
+            try:
+                others = os.sched_getaffinity(0) - {processor}
+                for member in self._members if others else ():
+                    os.sched_setaffinity(member.thread.native_id, others)
+            except OSError:                         # not allowed to: as the kernel likes
+                pass
+
     def split(self, count: int, least: int = 1) -> list[slice]:
         """At most `size` slices of range(count), near equal, none shorter than `least`."""
         parts = max(1, min(self.size, count // max(1, least)))
@@ -134,33 +173,30 @@ class _Shared:
     """Jobs done together while that is faster than one after the other.
 
     Beside other programs a thread may wait long for its processor or for Python's lock, and sharing
-    out costs more than it gains.  So the jobs are timed both ways: after three losses in a row they
-    run in turn for a while (8 times, then twice as often each time), and then try again.  The
-    results are the same either way.
+    out costs more than it gains.  So both ways are timed (running means), the faster one is taken,
+    and now and then the other one is tried again.  The results are the same either way.
     """
 
-    TRIALS, LOSSES, REST, LONGEST = 2, 3, 8, 512
+    TRIALS, AGAIN, WEIGHT = 2, 50, 0.25
 
     def __init__(self, team: Team, jobs: tuple[Callable[[], object], ...]) -> None:
-        self.team, self.jobs = team, jobs
-        self.in_turn = self.TRIALS                  # calls to come that are done in turn
-        self.losses, self.rest = 0, self.REST
-        self.alone = float("inf")                   # seconds, the jobs one after the other
+        self.team, self.jobs, self.calls = team, jobs, 0
+        self.alone, self.shared = 0.0, 0.0          # seconds
 
     def __call__(self) -> None:
+        self.calls += 1
+        first = self.calls <= self.TRIALS           # the very first ones touch cold memory
+        faster = self.shared <= self.alone and not first
+        share = faster != (self.calls % self.AGAIN == 0)
         start = perf_counter()
-        if self.in_turn or not self.team.together(self.jobs):
+        if share and self.team.together(self.jobs):
+            taken = perf_counter() - start
+            self.shared += (taken - self.shared) * (self.WEIGHT if self.shared else 1)
+        else:
             for job in self.jobs:
                 job()
-            self.alone = perf_counter() - start
-            self.in_turn = max(0, self.in_turn - 1)
-        elif perf_counter() - start <= self.alone:
-            self.losses, self.rest = 0, self.REST
-        else:
-            self.losses += 1
-            if self.losses == self.LOSSES:
-                self.losses, self.in_turn = 0, self.rest
-                self.rest = min(2 * self.rest, self.LONGEST)
+            taken = perf_counter() - start
+            self.alone += (taken - self.alone) * (1 if first else self.WEIGHT)
 
 
 def in_turn(jobs: Sequence[Callable[[], object]]) -> Callable[[], None]:
