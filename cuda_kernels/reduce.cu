@@ -53,7 +53,7 @@ extern "C" __global__ void reduce_rows(const T* __restrict__ x_mn, Y* __restrict
 extern "C" __global__ void reduce_warps(const T* __restrict__ x_mn, Y* __restrict__ y_m, i64 M,
                                         int N) {
     const i64 m = (i64)blockIdx.x * blockDim.y + threadIdx.y;
-   if (m >= M) return;                              // whole warps: no block barrier below
+    if (m >= M) return;                              // whole warps: no block barrier below
     const T* x = x_mn + m * N;
     W v = NEUTRAL;
     for (int n = threadIdx.x; n < N; n += 32) v = FOLD::join(v, (W)x[n]);
