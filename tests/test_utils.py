@@ -194,3 +194,26 @@ def test_plot_history_draws_training_and_validation(tmp_path):
     assert [line.get_xdata().tolist() for line in panels[1].lines] == [[1, 2]]
     utils.plot_history(curves, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_kernels_and_dense_weights_of_other_data_formats():
+    from gpukeras import backend as K
+    from gpukeras import layers as L
+    from gpukeras.models import Sequential
+    from gpukeras.utils import layer_utils
+
+    model = Sequential([L.Conv2D(2, (2, 3), input_shape=(4, 5, 3)), L.Flatten(), L.Dense(2)])
+    kernel = model.get_weights()[0]
+    layer_utils.convert_all_kernels_in_model(model)
+    np.testing.assert_array_equal(model.get_weights()[0], kernel[::-1, ::-1])
+
+    images = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype("float32")
+    dense = L.Dense(2)
+    x = L.Input((60,))
+    run = K.function([x], [dense(x)])
+    want, = run([images.reshape(2, -1)])
+    first = images.transpose(0, 3, 1, 2).reshape(2, -1)
+    layer_utils.convert_dense_weights_data_format(dense, (3, 4, 5), "channels_first")
+    np.testing.assert_allclose(run([first])[0], want, rtol=1e-5, atol=1e-6)
+    layer_utils.convert_dense_weights_data_format(dense, (4, 5, 3), "channels_last")
+    np.testing.assert_allclose(run([images.reshape(2, -1)])[0], want, rtol=1e-5, atol=1e-6)

@@ -238,7 +238,8 @@ class StackedRNNCells(Layer):
         reverse_state_order: states of the last cell first, as Keras did before 2.2.
     """
 
-    def __init__(self, cells, reverse_state_order=False, **kwargs):
+    def __init__(self, cells, **kwargs):
+        reverse_state_order = kwargs.pop("reverse_state_order", False)
         for cell in cells:
             if not hasattr(cell, "call") or not hasattr(cell, "state_size"):
                 raise ValueError("All cells must have a `call` method and a `state_size`: got "

@@ -109,4 +109,11 @@ def _sizes(x, first):
             for i, size in enumerate(K.int_shape(x)) if i >= first]
 
 
+def __getattr__(name):
+    if name == "Bidirectional":                    # Keras has it in this module too
+        from .bidirectional import Bidirectional
+        return Bidirectional
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = ["TimeDistributed", "Wrapper"]

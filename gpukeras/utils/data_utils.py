@@ -351,12 +351,12 @@ class GeneratorEnqueuer:
     other anyway, and a copy in a process of its own would yield the same batches again.
     """
 
-    def __init__(self, generator, use_multiprocessing=False, wait_time=None, random_seed=None):
+    def __init__(self, sequence, use_multiprocessing=False, wait_time=None, random_seed=None):
         if use_multiprocessing:
             warnings.warn("A generator cannot be shared by processes, it runs in a thread. Try: a "
                           "keras.utils.Sequence, whose batches several processes can make",
                           UserWarning, stacklevel=3)
-        self.generator = generator
+        self.generator = sequence
         self._queue, self._thread, self._stop = None, None, threading.Event()
 
     def start(self, workers=1, max_queue_size=10):

@@ -1,6 +1,10 @@
 """The table that `model.summary()` prints, and questions about layers."""
 import math
 
+import numpy as np
+
+from .conv_utils import convert_kernel
+
 
 def count_params(weights):
     """Number of scalars in a list of weights, each weight counted once."""
@@ -110,3 +114,40 @@ def get_source_inputs(tensor, layer=None, node_index=None):
                                                  node.node_indices)
                for source in get_source_inputs(x, inner, index)]
     return list({id(source): source for source in sources}.values())
+
+
+def convert_all_kernels_in_model(model):
+    """Reverse the kernels of all convolutions along their spatial axes, in place.
+
+    That turns weights made for a backend that convolves (Theano) into ones for a backend that
+    correlates, and back.
+    """
+    for layer in model.layers:
+        if layer.__class__.__name__ in ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose"):
+            kernel, *others = layer.get_weights()
+            layer.set_weights([convert_kernel(kernel), *others])
+
+
+def convert_dense_weights_data_format(dense, previous_feature_map_shape,
+                                      target_data_format="channels_first"):
+    """Reorder the kernel of the Dense layer behind a Flatten for the other data format, in place.
+
+    # Arguments
+        dense: the layer; kernel (channels * pixels, units).
+        previous_feature_map_shape: (channels, rows, cols) if the target is channels_first, else
+            (rows, cols, channels): shape before the Flatten in the target's format.
+        target_data_format: `channels_first` or `channels_last`.
+    """
+    if target_data_format not in ("channels_last", "channels_first"):
+        raise ValueError("target_data_format: expected 'channels_last' or 'channels_first', got "
+                         f"{target_data_format!r}")
+    kernel, *others = dense.get_weights()
+    if target_data_format == "channels_first":
+        channels, *pixels = previous_feature_map_shape
+        order = kernel.reshape(*pixels, channels, -1)
+        order = np.moveaxis(order, -2, 0)
+    else:
+        *pixels, channels = previous_feature_map_shape
+        order = kernel.reshape(channels, *pixels, -1)
+        order = np.moveaxis(order, 0, -2)
+    dense.set_weights([order.reshape(kernel.shape), *others])
