@@ -17,6 +17,7 @@ from .array import DeviceArray
 from .driver import Driver, GemmCall, check_launch, same_size
 
 _HOST_TO_DEVICE, _DEVICE_TO_HOST, _DEVICE_TO_DEVICE = 1, 2, 3
+_STAGE_BYTES = 16 << 20              # larger uploads go in parts, so that little memory is pinned
 _STAGES = 4                          # pinned buffers of one size in flight before an upload waits
 _MAX_DYNAMIC_SHARED = 8              # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 _SHARED_OPTIN = 97                   # cudaDevAttrMaxSharedMemoryPerBlockOptin
@@ -117,14 +118,14 @@ class CudaDriver(Driver):
             raise DeviceError(f"[upload] got {got}, expected {dst.dtype}")
         same_size("upload", dst, src)
         self.counters.uploads += 1
-        if not dst.nbytes:
-            return
-        staged, event = self._stage(dst.nbytes)
-        host = np.frombuffer(staged, src.dtype, src.size).reshape(src.shape)
-        np.copyto(host, src)
-        self.cupy.cuda.runtime.memcpyAsync(dst.ptr, staged.ptr, dst.nbytes, _HOST_TO_DEVICE,
-                                           self.stream.ptr)
-        event.record(self.stream)
+        flat = np.ascontiguousarray(src).reshape(-1).view(np.uint8)
+        for start in range(0, dst.nbytes, _STAGE_BYTES):
+            part = flat[start:start + _STAGE_BYTES]
+            staged, event = self._stage(part.nbytes)
+            np.copyto(np.frombuffer(staged, np.uint8, part.nbytes), part)
+            self.cupy.cuda.runtime.memcpyAsync(dst.ptr + start, staged.ptr, part.nbytes,
+                                               _HOST_TO_DEVICE, self.stream.ptr)
+            event.record(self.stream)
 
     def _stage(self, nbytes: int) -> tuple[Any, Any]:
         """(pinned memory, event) free to be written: the least recently used of its size class."""

@@ -47,7 +47,7 @@ def compile_graph(graph: Graph, target: Target) -> Schedule:
             print(f"--- after {name}\n{print_graph(new.roots)}")
         graph = new
     start = time.perf_counter()
-    schedule = plan(make_schedule(graph))
+    schedule = plan(make_schedule(graph, together=target.kernels))
     times.append(("schedule and plan", time.perf_counter() - start))
     if number("GPUKERAS_DEBUG") >= 1:
         spent = ", ".join(f"{n} {1e3 * t:.1f} ms" for n, t in times)

@@ -69,8 +69,11 @@ class Schedule:
                          for i, s in enumerate(self.steps))
 
 
-def make_schedule(graph: Graph) -> Schedule:
-    """Steps of a graph in dependency order; views become values that share memory."""
+def make_schedule(graph: Graph, together: bool = False) -> Schedule:
+    """Steps of a graph in dependency order; views become values that share memory.
+
+    together: small steps stand next to each other, for a device that merges their launches.
+    """
     values: dict[Tensor, Value] = {}
     schedule = Schedule([], [], [], [])
     for t in graph.inputs:
@@ -93,6 +96,8 @@ def make_schedule(graph: Graph) -> Schedule:
         schedule.steps.append(Step(node.op, ins, outs, node.origin))
     schedule.outputs = [values[t] for t in graph.outputs]
     schedule.assigns = [(v, values[t]) for v, t in graph.updates]
+    if together:
+        schedule.steps = _small_together(schedule.steps)
     _late_updates_last(schedule)
     _keep_old_state(schedule)
     return schedule
@@ -126,6 +131,26 @@ def _keep_old_state(schedule: Schedule) -> None:
     schedule.outputs = [kept(v) for v in schedule.outputs]
     schedule.assigns = [(variable, kept(v)) for variable, v in schedule.assigns]
     schedule.steps[:0] = [Step(Copy(), (old,), (new,), NOWHERE) for old, new in copies.items()]
+
+
+SMALL = 64 * 1024                                  # bytes that a small step reads and writes
+
+
+def _small_together(steps: list[Step]) -> list[Step]:
+    """Small steps wait, all of them, until a large one needs one of them."""
+    order: list[Step] = []
+    waiting: list[Step] = []
+    made: set[int] = set()                         # roots of what the waiting steps make
+    for step in steps:
+        if sum(v.type.nbytes for v in step.ins + step.outs) <= SMALL:
+            waiting.append(step)
+            made.update(id(v.root()[0]) for v in step.outs)
+            continue
+        if any(id(v.root()[0]) in made for v in step.ins):
+            order += waiting
+            waiting, made = [], set()
+        order.append(step)
+    return order + waiting
 
 
 def _late_updates_last(schedule: Schedule) -> None:

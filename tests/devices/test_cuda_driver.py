@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeCupy, FakeLibrary
 
 from gpukeras import devices
-from gpukeras.devices import cublas, nvrtc
+from gpukeras.devices import cublas, cuda, nvrtc
 from gpukeras.devices.cuda import CudaDriver
 from gpukeras.devices.launcher import KernelDevice
 from gpukeras.devices.sources import module_text
@@ -66,12 +66,17 @@ def test_much_shared_memory_is_asked_for_once(driver):
         driver.launch(kernel, (1,), (32,), (), 240_000)
 
 
-def test_uploads_go_through_a_few_pinned_buffers(driver):
+def test_uploads_go_through_a_few_pinned_buffers(driver, monkeypatch):
     x = driver.empty((300,), "f4")
     for i in range(10):
         driver.upload(x, np.full(300, i, "f4"))
         assert driver.download(x)[0] == i
     assert driver.cupy.events == 4
+    monkeypatch.setattr(cuda, "_STAGE_BYTES", 1 << 10)
+    data = np.arange(3000, dtype="f4").reshape(3, 1000)[:, ::2]
+    y = driver.empty(data.shape, "f4")
+    driver.upload(y, data)
+    np.testing.assert_array_equal(driver.download(y), data)
     with pytest.raises(DeviceError, match="expected float32"):
         driver.upload(x, np.zeros(300))
 

@@ -54,7 +54,7 @@ def test_merged_launches_give_the_same_bits(on, monkeypatch, rows):
     single, many, _ = run(on, False, monkeypatch, rows)
     for a, b in zip(merged, single):
         assert all(u.tobytes() == v.tobytes() for u, v in zip(a, b, strict=True))
-    assert few <= 4 < 20 <= many
+    assert few <= 8 < 20 <= many
 
 
 def test_the_text_serves_every_batch_size_with_the_same_steps(on, monkeypatch):
@@ -151,3 +151,23 @@ def test_every_kernel_of_256_threads_can_be_played(monkeypatch):
                     result, = merge([item, item])
                     nvrtc.compile_cubin(result.text, "merged.cu", (), 90)
     assert len(seen) > 20
+
+
+def test_small_steps_wait_for_each_other_but_not_for_ever():
+    from gpukeras.graph import Graph
+    from gpukeras.passes.schedule import make_schedule
+
+    a, b = Placeholder("float32", (400, 400)), Placeholder("float32", (400, 8))
+    large = linalg.dot(a, a)                       # needs nothing small
+    small = broadcast.sum_(b, 0)
+    bent = math.tanh(small)
+    last = linalg.dot(large, linalg.dot(a, a * broadcast.sum_(bent)))
+    graph = Graph((a, b), (last, small))
+
+    def names(together):
+        return [type(s.op).__name__ for s in make_schedule(graph, together).steps]
+
+    plain, moved = names(False), names(True)
+    assert sorted(plain) == sorted(moved)
+    i = moved.index("Tanh")
+    assert moved[i - 1:i + 2] == ["Sum", "Tanh", "Sum"] and moved[i + 2] in ("Mul", "BroadcastTo")
