@@ -62,6 +62,12 @@ def test_lines_are_under_100_columns():
     assert not long
 
 
+def test_test_modules_have_names_of_their_own():
+    names = [p.name for p in sources(ROOT / "tests", suffixes=(".py",)) if p.name != "__init__.py"]
+    tests = [name for name in names if name.startswith("test_")]
+    assert not {name for name in tests if tests.count(name) > 1}, "pytest imports them by name"
+
+
 def function_lines(node: ast.AST) -> int:
     """Lines of a function from `def` on, without its docstring."""
     lines = node.end_lineno - node.lineno + 1
