@@ -1,4 +1,4 @@
 """Keras's `preprocessing`: sequences, text and images as arrays."""
-from . import sequence, text
+from . import image, sequence, text
 
-__all__ = ["sequence", "text"]
+__all__ = ["image", "sequence", "text"]
