@@ -29,8 +29,7 @@ __device__ __forceinline__ int place_of_top(const T* __restrict__ x_c, int C) {
     return best;
 }
 
-__device__ __forceinline__ void write_sum(A v, T* y) {
-    __shared__ A scratch[32];
+__device__ __forceinline__ void write_sum(A v, A* scratch, T* y) {
     v = block_sum(v, scratch);
     if (threadIdx.x == 0) y[0] = (T)v;
 }
@@ -38,6 +37,7 @@ __device__ __forceinline__ void write_sum(A v, T* y) {
 extern "C" __global__ void xent_sum_fwd(const T* __restrict__ x_nc, const T* __restrict__ t_nc,
                                         const T* __restrict__ g_n, T* __restrict__ loss,
                                         T* __restrict__ gx_nc, int N, int C) {
+    __shared__ A scratch[32];
     A sum = 0;
     for (int n = threadIdx.x; n < N; n += blockDim.x) {
         const T* x = x_nc + (i64)n * C;
@@ -54,13 +54,14 @@ extern "C" __global__ void xent_sum_fwd(const T* __restrict__ x_nc, const T* __r
         }
         sum += row;
     }
-    write_sum(sum, loss);
+    write_sum(sum, scratch, loss);
 }
 
 extern "C" __global__ void sparse_xent_sum_fwd(const T* __restrict__ x_nc,
                                                const I* __restrict__ t_n,
                                                const T* __restrict__ g_n, T* __restrict__ loss,
                                                T* __restrict__ gx_nc, int N, int C) {
+    __shared__ A scratch[32];
     A sum = 0;
     for (int n = threadIdx.x; n < N; n += blockDim.x) {
         const T* x = x_nc + (i64)n * C;
@@ -74,21 +75,23 @@ extern "C" __global__ void sparse_xent_sum_fwd(const T* __restrict__ x_nc,
         for (int c = 0; c < C; ++c) gx[c] = (T)((exp((A)x[c] - top) / z - (A)(c == t)) * g);
         sum += known ? log(z) - ((A)x[t] - top) : (A)QUIET_NAN;
     }
-    write_sum(sum, loss);
+    write_sum(sum, scratch, loss);
 }
 
 extern "C" __global__ void match_count_fwd(const T* __restrict__ t_nc, const T* __restrict__ p_nc,
                                            T* __restrict__ hits, int N, int C) {
+    __shared__ A scratch[32];
     A sum = 0;
     for (int n = threadIdx.x; n < N; n += blockDim.x)
         sum += (A)(place_of_top(t_nc + (i64)n * C, C) == place_of_top(p_nc + (i64)n * C, C));
-    write_sum(sum, hits);
+    write_sum(sum, scratch, hits);
 }
 
 extern "C" __global__ void label_count_fwd(const I* __restrict__ t_n, const T* __restrict__ p_nc,
                                            T* __restrict__ hits, int N, int C) {
+    __shared__ A scratch[32];
     A sum = 0;
     for (int n = threadIdx.x; n < N; n += blockDim.x)
         sum += (A)(t_n[n] == (I)place_of_top(p_nc + (i64)n * C, C));
-    write_sum(sum, hits);
+    write_sum(sum, scratch, hits);
 }

@@ -14,7 +14,7 @@ from .composite import Composite
 from .math import cast, equal
 from .nn import (SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, SparseSoftmaxCrossEntropy,
                  SparseSoftmaxCrossEntropyGrad)
-from .plans import c_type, defines
+from .plans import THREADS, c_type, defines
 from .record import In, Kernel, Launch, LaunchPlan, Out
 from .reduce import argmax
 
@@ -38,10 +38,9 @@ def _plan(entry: str, scores: int) -> Kernel:
         other = ins[1 - scores]
         if other.ndim < ins[scores].ndim:
             names += (("I", c_type(other.dtype)),)
-        threads = min(1024, -(-rows // 32) * 32)
         refs = (*map(In, range(len(ins))), *map(Out, range(len(outs))))
         args = (*refs, np.int32(rows), np.int32(columns))
-        return LaunchPlan((Launch(entry, (1,), (max(threads, 32),), args, defines=names),))
+        return LaunchPlan((Launch(entry, (1,), (THREADS,), args, defines=names),))
     return Kernel("head.cu", plan)
 
 
