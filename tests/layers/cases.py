@@ -116,6 +116,7 @@ SPATIAL += [
     row(L.Cropping2D, (2, 3, 6, 7), cropping=(1, 2), data_format="channels_first"),
     row(L.ZeroPadding2D, IMAGE, padding=((1, 2), (0, 3))),
     row(L.UpSampling2D, (2, 3, 4, 5), size=(2, 3), data_format="channels_first"),
+    row(L.UpSampling2D, IMAGE, size=(2, 3), interpolation="bilinear"),
 ]
 OTHERS = [
     row(L.Embedding, (3, 4), input_dim=5, output_dim=2, low=0, high=5, integers=True),

@@ -11,9 +11,7 @@ from gpukeras import backend as K
 from gpukeras import layers as L
 
 GOLDEN = reader.cases("layers")
-# topic more_layers has layers that are still to be written
-MORE = {name: case for name, case in reader.cases("more_layers").items()
-        if hasattr(L, case.facts["class_name"]) and name != "up_sampling2d_bilinear"}
+MORE = reader.cases("more_layers")
 
 
 @pytest.mark.parametrize("case", CASES, ids=repr)
