@@ -5,10 +5,14 @@ once, the gradients of the recurrent weights after, so that a sequence kernel ho
 """
 from __future__ import annotations
 
+from functools import partial
+
 from ..errors import ShapeError
 from ..graph import Node, Tensor, TensorType
 from .broadcast import expand_dims, reshape, squeeze, sum_
 from .composite import Composite
+from .host_rnn import (bind_gru, bind_gru_grad, bind_lstm, bind_lstm_grad, bind_simple_rnn,
+                       bind_simple_rnn_grad, by_rows)
 from .linalg import dot
 from .math import cast, clip, relu, sigmoid, square, tanh, where, zeros_like
 from .plans_rnn import (ACTIVATIONS, plan_gru, plan_gru_grad, plan_lstm, plan_lstm_grad,
@@ -113,6 +117,9 @@ class Lstm(_Sequence):
         h = xw.with_shape((*xw.shape[:2], units))
         return h, h, xw
 
+    def host(self, ins, outs):
+        return by_rows(partial(bind_lstm, self), ins, outs, frozenset({1}))
+
     def expand(self, xw: Tensor, r: Tensor, h0: Tensor, c0: Tensor, *mask: Tensor):
         def step(slices, states):
             (z, *on), (h, c) = slices, states
@@ -156,6 +163,9 @@ class LstmGrad(_Sequence):
               gh: TensorType, *more: TensorType) -> Types:
         self._check(gates, r, c0, 4)
         return gates, c0, c0
+
+    def host(self, ins, outs):
+        return by_rows(partial(bind_lstm_grad, self), ins, outs, frozenset({3}))
 
     def expand(self, gates: Tensor, c: Tensor, c0: Tensor, r: Tensor, gh: Tensor, *more: Tensor):
         before = states_before(c, c0, self.reverse)
@@ -201,6 +211,9 @@ class Gru(_Sequence):
             raise ShapeError(f"got a recurrent bias {more[0]}, expected ({3 * units},)")
         h = xw.with_shape((*xw.shape[:2], units))
         return h, xw, h
+
+    def host(self, ins, outs):
+        return by_rows(partial(bind_gru, self), ins, outs, frozenset({1, 3} if self.has_bias else {1}))
 
     def expand(self, xw: Tensor, r: Tensor, h0: Tensor, *more: Tensor):
         bias, mask = (more[0], more[1:]) if self.has_bias else (None, more)
@@ -262,6 +275,9 @@ class GruGrad(_Sequence):
         self._check(gates, r, h0, 3)
         return gates, inner, h0
 
+    def host(self, ins, outs):
+        return by_rows(partial(bind_gru_grad, self), ins, outs, frozenset({4}))
+
     def expand(self, gates: Tensor, inner: Tensor, h: Tensor, h0: Tensor, r: Tensor, gh: Tensor,
                *mask: Tensor):
         units = h0.shape[-1]
@@ -306,6 +322,9 @@ class SimpleRnn(_Sequence):
         self._check(xw, r, h0, 1)
         return xw, xw
 
+    def host(self, ins, outs):
+        return by_rows(partial(bind_simple_rnn, self), ins, outs, frozenset({1}))
+
     def expand(self, xw: Tensor, r: Tensor, h0: Tensor, *mask: Tensor):
         def step(slices, states):
             (x, *on), (h,) = slices, states
@@ -338,6 +357,9 @@ class SimpleRnnGrad(_Sequence):
     def infer(self, y: TensorType, r: TensorType, gh: TensorType, *mask: TensorType) -> Types:
         self._check(y, r, y.with_shape((y.shape[0], y.shape[2])), 1)
         return y, y.with_shape((y.shape[0], y.shape[2]))
+
+    def host(self, ins, outs):
+        return by_rows(partial(bind_simple_rnn_grad, self), ins, outs, frozenset({1}))
 
     def expand(self, y: Tensor, r: Tensor, gh: Tensor, *mask: Tensor):
         def step(slices, states):
