@@ -1,12 +1,12 @@
 """Recurrent sequences on the host: bound calls for every time step, halves of the batch to threads.
 
-A step is one matrix product written straight into its place in the result, and a few NumPy calls
-over arrays that stay in the cache. With tanh and sigmoid all gates of a step are ONE tanh, since
+A step is a matrix product and a few NumPy calls over arrays that stay in the cache. With tanh and sigmoid all gates of a step are ONE tanh, since
 sigmoid(x) = tanh(x / 2) / 2 + 1 / 2.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -106,101 +106,139 @@ def _off(mask: Arrays) -> tuple[np.ndarray | None, list[Run]]:
 
 # ---- long short-term memory
 
+_ORDER = (0, 1, 3, 2)                              # i f o g: the three sigmoids side by side
+
+
+class _LstmBlocks:
+    """Scratch of one LSTM step: a contiguous (B, U) block for each gate, in the order i f o g.
+
+    NumPy is two to four times faster on them than on columns of the (B, S, 4U) results.
+    """
+
+    def __init__(self, rows: int, units: int, r: np.ndarray) -> None:
+        self.z = np.empty((4, rows, units), r.dtype)
+        self.i, self.f, self.o, self.g = self.z
+        self.weights = np.empty((4, *r.shape[:1], units), r.dtype)
+        self.columns = [slice(k * units, (k + 1) * units) for k in _ORDER]
+
+    def of(self, x: np.ndarray) -> list[np.ndarray]:
+        """The columns of the gates of x (..., 4U), in our order."""
+        return [x[..., c] for c in self.columns]
+
+
 def bind_lstm(op, ins: Arrays, outs: Arrays) -> Run:
     """run() of an Lstm op on its arrays."""
     xw, r, h0, c0, *mask = ins
-    h, c, gates = outs
-    rows, steps, units = h.shape
+    rows, steps, units = outs[0].shape
+    s = _LstmBlocks(rows, units, r)
     fast = (op.activation, op.recurrent_activation) == ("tanh", "sigmoid")
-    factor = np.full(4 * units, 0.5 if fast else 1.0, xw.dtype)
-    shift = np.full(4 * units, 0.5, xw.dtype)
-    factor[2 * units:3 * units], shift[2 * units:3 * units] = 1, 0
-    weights = np.empty_like(r) if fast else r
+    half = 0.5 if fast else 1.0                    # the inner half of tanh(x / 2) / 2 + 1 / 2
     off, calls = _off(mask)
-    if fast:
-        calls.append(lambda: np.multiply(r, factor, out=weights))
-    aside = np.empty((rows, units), xw.dtype)
+    h, c, a = (np.empty((rows, units), r.dtype) for _ in range(3))
+    products = [bind_gemm(h, w, z, accumulate=True, split=False) for w, z in zip(s.weights, s.z)]
     act, ract = _APPLY[op.activation], _APPLY[op.recurrent_activation]
-    h_old, c_old = h0, c0
+    sigmoids = s.z[:3]
+
+    def start() -> None:
+        np.copyto(h, h0)
+        np.copyto(c, c0)
+        for to, w in zip(s.weights[:3], s.of(r)):
+            np.multiply(w, half, out=to)
+        np.copyto(s.weights[3], s.of(r)[3])
+
+    def step(t, x, y, ht, ct) -> None:
+        for to, part in zip(sigmoids, x):
+            np.multiply(part, half, out=to)
+        np.copyto(s.g, x[3])
+        for product in products:
+            product()
+        if fast:
+            np.tanh(s.z, out=s.z)
+            np.multiply(sigmoids, 0.5, out=sigmoids)
+            np.add(sigmoids, 0.5, out=sigmoids)
+        else:
+            ract(sigmoids)
+            act(s.g)
+        kept = None if off is None else (np.array(h), np.array(c))
+        np.multiply(s.i, s.g, out=a)
+        np.multiply(c, s.f, out=c)
+        np.add(c, a, out=c)
+        np.copyto(a, c)
+        act(a)
+        np.multiply(s.o, a, out=h)
+        if kept is not None:
+            np.copyto(h, kept[0], where=off[:, t, None])
+            np.copyto(c, kept[1], where=off[:, t, None])
+        np.copyto(ht, h)
+        np.copyto(ct, c)
+        for to, part in zip(y, s.z):
+            np.copyto(to, part)
+
+    calls.append(start)
     for t in _walk(steps, op.reverse):
-        z, x, ht, ct = gates[:, t], xw[:, t], h[:, t], c[:, t]
-        product = bind_gemm(h_old, weights, z, accumulate=True, split=False)
-        i, f, g, o = _blocks(z, 4)
-
-        def step(z=z, x=x, ht=ht, ct=ct, i=i, f=f, g=g, o=o, product=product, c_old=c_old) -> None:
-            if fast:
-                np.multiply(x, factor, out=z)
-                product()
-                np.tanh(z, out=z)
-                np.multiply(z, factor, out=z)
-                np.add(z, shift, out=z)
-            else:
-                np.copyto(z, x)
-                product()
-                ract(z[:, :2 * units])
-                act(g)
-                ract(o)
-            np.multiply(i, g, out=aside)
-            np.multiply(f, c_old, out=ct)
-            np.add(ct, aside, out=ct)
-            np.copyto(aside, ct)
-            act(aside)
-            np.multiply(o, aside, out=ht)
-
-        calls += [step, *_keep(off, t, [(ht, h_old), (ct, c_old)])]
-        h_old, c_old = ht, ct
+        calls.append(partial(step, t, s.of(xw[:, t]), s.of(outs[2][:, t]), outs[0][:, t],
+                             outs[1][:, t]))
     return in_turn(calls)
 
 
 def bind_lstm_grad(op, ins: Arrays, outs: Arrays) -> Run:
     """run() of an LstmGrad op on its arrays."""
-    gates, c, c0, r, gh, *more = ins
-    gz, gh0, gc0 = outs
-    gc = more.pop(0) if op.has_gc else None
+    gates, c, c0, r, gh_all, *more = ins
+    gz, gh, gc = outs
+    gc_all = more.pop(0) if op.has_gc else None
     rows, steps, units = c.shape
     off, calls = _off(more)
-    slope = np.empty((rows, 4 * units), gz.dtype)
-    a, d, total = (np.empty((rows, units), gz.dtype) for _ in range(3))
-    act, d_act, d_ract = _APPLY[op.activation], _SLOPE[op.activation], _SLOPE[op.recurrent_activation]
-    calls += [lambda: gh0.fill(0), lambda: gc0.fill(0)]
-    order = list(_walk(steps, not op.reverse))
-    before = {t: c[:, t + 1 if op.reverse else t - 1] for t in order[:-1]} | {order[-1]: c0}
-    for t in order:
-        z, y = gz[:, t], gates[:, t]
-        product = bind_gemm(z, r.T, gh0, split=False)
+    y, z = _LstmBlocks(rows, units, r), _LstmBlocks(rows, units, r)
+    slope = np.empty_like(y.z)
+    now, before, a, d = (np.empty((rows, units), gz.dtype) for _ in range(4))
+    products = [bind_gemm(block, w.T, gh, accumulate=bool(k), split=False)
+                for k, (block, w) in enumerate(zip(z.z, y.weights))]
+    act, d_act = _APPLY[op.activation], _SLOPE[op.activation]
+    d_ract = _SLOPE[op.recurrent_activation]
 
-        def step(t=t, z=z, y=y, ct=c[:, t], c_old=before[t], product=product) -> None:
-            i, f, g, o = _blocks(y, 4)
-            gi, gf, gg, go = _blocks(z, 4)
-            np.copyto(a, ct)
-            act(a)
-            np.add(gh[:, t], gh0, out=total)
-            if gc is not None:
-                np.add(gc0, gc[:, t], out=gc0)
-            if off is not None:
-                kept_h, kept_c = np.array(total), np.array(gc0)
-            np.multiply(total, a, out=go)
-            d_act(a, d)
-            np.multiply(d, o, out=d)
-            np.multiply(d, total, out=d)
-            np.add(gc0, d, out=gc0)
-            np.multiply(gc0, g, out=gi)
-            np.multiply(gc0, c_old, out=gf)
-            np.multiply(gc0, i, out=gg)
-            d_ract(y[:, :2 * units], slope[:, :2 * units])
-            d_act(g, slope[:, 2 * units:3 * units])
-            d_ract(o, slope[:, 3 * units:])
-            np.multiply(z, slope, out=z)
-            np.multiply(gc0, f, out=gc0)
-            if off is not None:
-                where = off[:, t, None]
-                np.copyto(z, 0, where=where)
-                np.copyto(gc0, kept_c, where=where)
+    def start() -> None:
+        gh.fill(0)
+        gc.fill(0)
+        for to, w in zip(y.weights, y.of(r)):
+            np.copyto(to, w)
+
+    def step(t, gates_t, gz_t, c_t, c_before) -> None:
+        for to, part in zip(y.z, gates_t):
+            np.copyto(to, part)
+        np.copyto(a, c_t)
+        act(a)
+        np.copyto(before, c_before)
+        np.add(gh_all[:, t], gh, out=now)
+        if gc_all is not None:
+            np.add(gc, gc_all[:, t], out=gc)
+        kept = None if off is None else (np.array(now), np.array(gc))
+        np.multiply(now, a, out=z.o)
+        d_act(a, d)
+        np.multiply(d, y.o, out=d)
+        np.multiply(d, now, out=d)
+        np.add(gc, d, out=gc)
+        np.multiply(gc, y.g, out=z.i)
+        np.multiply(gc, before, out=z.f)
+        np.multiply(gc, y.i, out=z.g)
+        d_ract(y.z[:3], slope[:3])
+        d_act(y.g, slope[3])
+        np.multiply(z.z, slope, out=z.z)
+        np.multiply(gc, y.f, out=gc)
+        for product in products:
             product()
-            if off is not None:
-                np.copyto(gh0, kept_h, where=where)
+        if kept is not None:
+            where = off[:, t, None]
+            np.copyto(z.z, 0, where=where)
+            np.copyto(gh, kept[0], where=where)
+            np.copyto(gc, kept[1], where=where)
+        for to, part in zip(gz_t, z.z):
+            np.copyto(to, part)
 
-        calls.append(step)
+    calls.append(start)
+    order = list(_walk(steps, not op.reverse))
+    previous = {t: c[:, t + 1 if op.reverse else t - 1] for t in order[:-1]} | {order[-1]: c0}
+    for t in order:
+        calls.append(partial(step, t, y.of(gates[:, t]), z.of(gz[:, t]), c[:, t], previous[t]))
     return in_turn(calls)
 
 
