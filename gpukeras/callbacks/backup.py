@@ -1,5 +1,4 @@
 """BackupAndRestore: go on with a training that was interrupted, as if it had not been."""
-import io
 import os
 import pickle
 
@@ -7,7 +6,7 @@ import numpy as np
 
 from .. import backend as K
 from ..ops import random
-from ..utils.io_utils import atomic_write
+from ..utils.io_utils import atomic_write, load_plain
 from .base import Callback
 from .control import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from .loggers import History
@@ -103,23 +102,9 @@ class BackupAndRestore(Callback):
             os.remove(self.path)
 
 
-class _Plain(pickle.Unpickler):
-    """Unpickles arrays and plain values alone, so that a backup cannot run anything."""
-
-    _ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
-                ("numpy._core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "scalar"),
-                ("numpy.core.multiarray", "_reconstruct"), ("numpy.core.multiarray", "scalar"),
-                ("numpy._core.numeric", "_frombuffer"), ("numpy.core.numeric", "_frombuffer")}
-
-    def find_class(self, module, name):
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"a backup does not hold {module}.{name}")
-        return super().find_class(module, name)
-
-
 def _load(data, path):
     try:
-        return _Plain(io.BytesIO(data)).load()
+        return load_plain(data)
     except Exception as error:
         raise ValueError(f"The backup {path!r} cannot be read: {error}. Try: remove it, to start "
                          "the training anew") from error

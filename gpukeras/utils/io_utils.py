@@ -1,8 +1,13 @@
-"""Files: written whole or not at all."""
+"""Files: written whole or not at all, read without running anything."""
 import contextlib
+import io
 import os
+import pickle
 import shutil
 import uuid
+import zipfile
+
+import numpy as np
 
 HDF5_OBJECT_HEADER_LIMIT = 64512          # bytes of one attribute; HDF5 itself stops at 64 KiB
 
@@ -55,3 +60,60 @@ def ask_to_proceed_with_overwrite(filepath):
     while answer not in ("y", "n"):
         answer = input(f"[WARNING] {filepath} already exists - overwrite? [y/n] ").strip().lower()
     return answer == "y"
+
+
+# ---------------------------------------------------------------- pickles without code
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Makes arrays and plain values, so that a file cannot run anything."""
+
+    _ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
+                ("numpy._core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "scalar"),
+                ("numpy._core.numeric", "_frombuffer")}
+
+    def find_class(self, module, name):
+        if module.startswith("numpy.core."):       # where NumPy 1 had it
+            module = module.replace("numpy.core.", "numpy._core.", 1)
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"the file holds {module}.{name}, expected arrays and "
+                                         "plain values only")
+        return super().find_class(module, name)
+
+
+def load_plain(data, encoding="ASCII"):
+    """The value of a pickle of arrays, numbers, texts, lists and dicts.
+
+    # Arguments
+        data: bytes.
+        encoding: of the texts in pickles of Python 2, or "bytes".
+
+    # Raises
+        pickle.UnpicklingError: if it holds anything else.
+    """
+    return _PlainUnpickler(io.BytesIO(data), encoding=encoding).load()
+
+
+def load_npz(path):
+    """dict name -> array of an .npz file; arrays of Python objects too, if the objects are plain.
+
+    # Raises
+        ValueError: if it is no such file.
+    """
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as file:
+            for member in file.namelist():
+                arrays[member.removesuffix(".npy")] = _load_npy(file.read(member))
+    except (zipfile.BadZipFile, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"it is no .npz file of plain arrays ({error})") from None
+    return arrays
+
+
+def _load_npy(data):
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    header = {(1, 0): np.lib.format.read_array_header_1_0,
+              (2, 0): np.lib.format.read_array_header_2_0}[version](file)
+    if not header[2].hasobject:
+        return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    return load_plain(data[file.tell():], "latin1")
