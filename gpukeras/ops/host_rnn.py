@@ -1,7 +1,7 @@
 """Recurrent sequences on the host: bound calls for every time step, halves of the batch to threads.
 
-A step is a matrix product and a few NumPy calls over arrays that stay in the cache. With tanh and sigmoid all gates of a step are ONE tanh, since
-sigmoid(x) = tanh(x / 2) / 2 + 1 / 2.
+A step is a matrix product and a few NumPy calls over arrays that stay in the cache. With tanh and
+sigmoid all gates of a step are ONE tanh, since sigmoid(x) = tanh(x / 2) / 2 + 1 / 2.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORTH_SHARING = 1 << 16                            # elements of the gates of a 
 
 def by_rows(bind: Callable[[Arrays, Arrays], Run], ins: Arrays, outs: Arrays,
             shared: frozenset[int] = frozenset()) -> Run:
-    """bind(ins, outs) for parts of the batch, one for each thread; `shared`: inputs without rows."""
+    """bind(ins, outs) for parts of the batch, one a thread; `shared`: inputs without rows."""
     rows, crew = outs[0].shape[0], team()
     if crew.size == 1 or rows < 2 * crew.size or outs[0].size < WORTH_SHARING:
         return bind(ins, outs)

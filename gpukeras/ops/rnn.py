@@ -213,7 +213,8 @@ class Gru(_Sequence):
         return h, xw, h
 
     def host(self, ins, outs):
-        return by_rows(partial(bind_gru, self), ins, outs, frozenset({1, 3} if self.has_bias else {1}))
+        shared = frozenset({1, 3} if self.has_bias else {1})
+        return by_rows(partial(bind_gru, self), ins, outs, shared)
 
     def expand(self, xw: Tensor, r: Tensor, h0: Tensor, *more: Tensor):
         bias, mask = (more[0], more[1:]) if self.has_bias else (None, more)

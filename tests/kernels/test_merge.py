@@ -87,7 +87,8 @@ def prepared(n=100, **changes):
     ({}, True), ({"n": 20_000}, False), ({"smem": 64}, False), ({"block": (128,)}, False),
     ({"block": (32, 8)}, True), ({"block": (8, 8, 4)}, False), ({"block": (96, 8)}, False),
     ({"fused": False, "grid": (MOST_BLOCKS + 1,)}, False),
-    ({"fused": False, "grid": (2, 2)}, False), ({"fused": False, "grid": (MOST_BLOCKS,)}, True), ({"args": [np.float16(1)]}, False),
+    ({"fused": False, "grid": (2, 2)}, False), ({"fused": False, "grid": (MOST_BLOCKS,)}, True),
+    ({"args": [np.float16(1)]}, False),
     ({"text": "extern __shared__ float s[];"}, False)], ids=str)
 def test_what_counts_as_small(changes, small):
     assert prepared(**changes).is_small == small
