@@ -2,7 +2,7 @@
 import numpy as np
 
 from ..utils.conv_utils import convert_kernel
-from . import h5_cudnn
+from . import h5_cudnn, h5_keras1
 
 CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "ConvLSTM2D")
 CORRELATING = {"tensorflow": True, "cntk": True, "theano": False}
@@ -26,6 +26,8 @@ def convert_weights(layer, arrays, keras_version, backend, reshape=False):
         half = len(arrays) // 2
         return (convert_weights(layer.forward_layer, arrays[:half], *how)
                 + convert_weights(layer.backward_layer, arrays[half:], *how))
+    if keras_version.startswith("1"):
+        arrays = h5_keras1.convert(layer, arrays)
     if name in h5_cudnn.FAMILY and len(arrays) == 3:
         return h5_cudnn.convert(layer, arrays)
     if name not in CONVOLUTIONS or not arrays:
