@@ -8,26 +8,30 @@ They exist after the gradients are taken, so they have none themselves.
 """
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from ..graph.op import Op
 from ..graph.types import TensorType
 from . import host_conv_pool as host
 from .conv import Conv, ConvWeightGrad
-from .pool import MaxPool, MaxPoolGrad
+from .pool import MaxPool
 
 
 class ConvMaxPool(Op):
-    """(max_pool(x * w), the first largest element of each window).
+    """(max_pool(x * w), the tap that holds the first largest element of each window).
 
-    x (N, *S, C), w (*K, C, F) -> pooled (N, *P, F), mask (N, *O, F) bool.
+    x (N, *S, C), w (*K, C, F) -> pooled (N, *P, F), mask (N, taps, *P, F) bool: one tap of each
+    window is true, the last where none is equal (NaN).
     """
 
     params = ("strides", "pads", "dilation", "window")
 
     def infer(self, x: TensorType, w: TensorType) -> tuple[TensorType, TensorType]:
         y = self.conv.infer(x, w)
-        return self.pool.infer(y), y.with_dtype("bool")
+        pooled = self.pool.infer(y)
+        return pooled, TensorType("bool", (y.shape[0], prod(self.window), *pooled.shape[1:]))
 
     @property
     def conv(self) -> Conv:
@@ -40,8 +44,12 @@ class ConvMaxPool(Op):
     def numpy(self, x: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         y = self.conv.numpy(x, w)
         pooled = self.pool.numpy(y)
-        how = MaxPoolGrad(self.window, self.window, ((0, 0),) * len(self.window))
-        return pooled, how.numpy(y, pooled, np.ones_like(pooled)).astype(bool)
+        taps = np.stack([y[(slice(None), *(slice(t, None, k) for t, k in zip(tap, self.window)))]
+                         for tap in np.ndindex(*self.window)], 1)
+        mask = taps == pooled[:, None]
+        mask &= np.cumsum(mask, 1) == 1
+        mask[:, -1] |= ~mask.any(1)
+        return pooled, mask
 
     def host(self, ins, outs):
         x, w = ins
@@ -52,18 +60,21 @@ class ConvMaxPool(Op):
 class MaskedSpread(Op):
     """gy where the mask of ConvMaxPool says so, else 0: the gradient of its convolution's output.
 
-    mask (N, *O, F) bool, gy (N, *P, F) -> gx (N, *O, F).
+    mask (N, taps, *P, F) bool, gy (N, *P, F) -> gx (N, *O, F).
     """
 
     params = ("window",)
 
     def infer(self, mask: TensorType, gy: TensorType) -> TensorType:
-        return mask.with_dtype(gy.dtype)
+        size = (p * k for p, k in zip(gy.shape[1:-1], self.window))
+        return gy.with_shape((gy.shape[0], *size, gy.shape[-1]))
 
     def numpy(self, mask: np.ndarray, gy: np.ndarray) -> np.ndarray:
-        for axis, k in enumerate(self.window, 1):
-            gy = np.repeat(gy, k, axis)
-        return np.where(mask, gy, 0).astype(gy.dtype)
+        gx = np.empty(self.infer(None, TensorType(gy.dtype.name, gy.shape)).shape, gy.dtype)
+        for i, tap in enumerate(np.ndindex(*self.window)):
+            spot = (slice(None), *(slice(t, None, k) for t, k in zip(tap, self.window)))
+            gx[spot] = np.where(mask[:, i], gy, 0)
+        return gx
 
     def host(self, ins, outs):
         return host.bind_masked_spread(*ins, *outs, self.window)
@@ -72,7 +83,7 @@ class MaskedSpread(Op):
 class MaskedConvWeightGrad(Op):
     """ConvWeightGrad of MaskedSpread, which is never written to memory.
 
-    x (N, *S, C), mask (N, *O, F) bool, gy (N, *P, F) -> gw (*window, C, F).
+    x (N, *S, C), mask (N, taps, *P, F) bool, gy (N, *P, F) -> gw (*window, C, F).
     """
 
     params = ("kernel", "strides", "pads", "dilation", "window")

@@ -345,16 +345,23 @@ def _rows_grad_input(g: Geometry, gy: np.ndarray, w: np.ndarray, gx: np.ndarray,
     scratch = np.empty((images, stride, -(-most // stride)) + g.out[1:] + (unfolded(g),), gx.dtype)
     for block in todo:
         top, bottom = block.top, block.bottom
-        calls.append(partial(scratch.fill, 0))
+        touched: set[int] = set()
         for tap in range(g.window[0]):
             reach = tap * g.dilation[0]
             first = max(0, -((reach - top) // stride))              # ceil((top - reach) / stride)
             last = min(g.out[0], -((reach - bottom) // stride))
             start = first + reach // stride - top // stride
             if last > first:
+                phase = reach % stride
+                room = scratch[:block.last - block.first, phase]
+                if phase not in touched:                            # the first need not add
+                    calls += [partial(v.fill, 0) for v in
+                              (room[:, :start], room[:, start + last - first:]) if v.size]
                 into = tap_rows(scratch[:block.last - block.first], g, tap, start, last - first)
                 calls.append(bind_stack(stack(gy[block.first:block.last, first:last]),
-                                        kernels[tap], into, accumulate=True))
+                                        kernels[tap], into, accumulate=phase in touched))
+                touched.add(phase)
+        calls += [partial(scratch[:, p].fill, 0) for p in range(stride) if p not in touched]
         here, _, mirror = padded.view(gx, block.first, block.last, top, bottom)
         calls.append(partial(here.fill, 0))
         folded = windows(here, g, None)

@@ -6,19 +6,27 @@
 
 Windows tile the convolution's output exactly.  Each returns run(), or None where host_conv would
 return None or would cut single images into rows.
+
+The convolution's output lives in a block of scratch only, so with few channels (a first layer) its
+rows are sorted by the tap of the pooling window that reads them: one product per tap of the window,
+and what pooling compares lies in long contiguous runs (28x28x1, 5x5 to 32, batch 128: 2.9 ms instead
+of 3.85).  The columns of tap a at kernel tap k are the slab a + k of the image taken at every
+`window`-th pixel: slabs are shared by all taps, and of the axes but the first all slabs are taken,
+those beyond the kernel meeting weights of zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import prod
 
 import numpy as np
 
-from ..blas import bind_stack
+from ..blas import bind_gemm, bind_stack, workers
 from ..team import in_turn, team
-from .host_conv import (Block, Columns, block_rows, blocks, method, share_out, usable,
-                        weight_parts)
+from .host_conv import (BLOCK_BYTES, Block, Columns, Padded, block_rows, blocks, method,
+                        padded_size, share_out, usable, weight_parts)
 from .host_pool import Rows
 from .window import Geometry
 
@@ -30,27 +38,39 @@ WORTH_SHARING = 1 << 22       # bytes of gx from which a team of threads pays
 
 def bind_conv_max_pool(x: np.ndarray, w: np.ndarray, pooled: np.ndarray, mask: np.ndarray,
                        g: Geometry, window: tuple[int, ...]) -> Run | None:
-    """run() for pooled = max_pool(x * w) and mask = the element each window took."""
+    """run() for pooled = max_pool(x * w) and mask = the tap each window took."""
     if not usable(x, w, pooled):
         return None
-    how = method(g)
-    cut = blocks(g, how, x.itemsize)
-    if any(b.bottom - b.top < g.out[0] for b in cut):
+    cut = _cut(g, window, w.shape[-1], x.itemsize)
+    if cut is None:
         return None
-    kernels = weight_parts(w, g, how)
 
     def job(todo: list[Block]) -> list[Run]:
-        columns, calls = Columns(g, how, todo, x.dtype), []
-        rows = Rows(mask.shape[1:], window, max(b.last - b.first for b in todo), x.dtype)
-        room = np.empty((max(b.last - b.first for b in todo),) + mask.shape[1:], x.dtype)
+        most = max(b.last - b.first for b in todo)
+        free = np.empty((most,) + pooled.shape[1:], bool)
+        if _sorts(g):
+            slabs = Slabs(g, window, most, w)
+            room = np.empty((len(slabs.taps), most) + pooled.shape[1:], x.dtype)
+            calls = slabs.spread_weights(w)
+        else:
+            columns, calls = Columns(g, method(g), todo, x.dtype), []
+            kernels = weight_parts(w, g, method(g))
+            rows = Rows(g.out + pooled.shape[-1:], window, most, x.dtype)
+            room = np.empty((most,) + g.out + pooled.shape[-1:], x.dtype)
         for block in todo:
-            fill, parts = columns.parts(x, block)
-            images, y = slice(block.first, block.last), room[:block.last - block.first]
-            out = block_rows(y, Block(0, len(y), block.top, block.bottom), parts)
-            calls += fill + [bind_stack(a, k, out, accumulate=i > 0)
-                             for i, (a, k) in enumerate(zip(parts, kernels))]
-            calls += rows.reduce(y, pooled[images])
-            calls.append(rows.mark(y, pooled[images], mask[images]))
+            images, count = slice(block.first, block.last), block.last - block.first
+            if _sorts(g):
+                taps = list(room[:, :count])
+                calls += slabs.products(x, block, taps) + _largest(taps, pooled[images])
+            else:
+                y = room[:count]
+                fill, parts = columns.parts(x, block)
+                out = block_rows(y, Block(0, count, block.top, block.bottom), parts)
+                calls += fill + [bind_stack(a, k, out, accumulate=i > 0)
+                                 for i, (a, k) in enumerate(zip(parts, kernels))]
+                calls += rows.reduce(y, pooled[images])
+                taps = _taps(y, window)
+            calls += _mark(taps, pooled[images], mask[images], free[:count])
         return calls
     return share_out(g, w.shape[-1], cut, job)
 
@@ -61,22 +81,33 @@ def bind_masked_weight_grad(x: np.ndarray, mask: np.ndarray, gy: np.ndarray, gw:
     the mask says so."""
     if not usable(x, gy, gw):
         return None
-    how = method(g)
-    cut = blocks(g, how, x.itemsize)
-    if any(b.bottom - b.top < g.out[0] for b in cut):
+    cut = _cut(g, window, gw.shape[-1], x.itemsize)
+    if cut is None:
         return None
     sums: list[np.ndarray] = []
 
     def job(todo: list[Block]) -> list[Run]:
         mine = np.empty_like(gw) if sums else gw
         sums.append(mine)
-        kernels = weight_parts(mine, g, how)
-        columns, calls = Columns(g, how, todo, x.dtype), []
-        rows = Rows(mask.shape[1:], window, max(b.last - b.first for b in todo), x.dtype)
-        room = np.empty((max(b.last - b.first for b in todo),) + mask.shape[1:], x.dtype)
+        most = max(b.last - b.first for b in todo)
+        calls: list[Run] = []
+        if _sorts(g):
+            slabs = Slabs(g, window, most, gw)
+            room = np.empty((len(slabs.taps), most) + gy.shape[1:], x.dtype)
+            for number, block in enumerate(todo):
+                images, taps = slice(block.first, block.last), room[:, :block.last - block.first]
+                calls += _masked(mask[images], gy[images], taps)
+                calls += slabs.weight_sums(x, block, list(taps), number > 0)
+            return calls + slabs.gather_weights(mine)
+        columns = Columns(g, method(g), todo, x.dtype)
+        kernels = weight_parts(mine, g, method(g))
+        room = np.empty((most,) + g.out + gy.shape[-1:], x.dtype)
+        taken = np.empty((mask.shape[1], most) + gy.shape[1:], x.dtype)
         for number, block in enumerate(todo):
             images, gx = slice(block.first, block.last), room[:block.last - block.first]
-            calls += rows.spread(mask[images], gy[images], gx)
+            here = taken[:, :len(gx)]
+            calls += _masked(mask[images], gy[images], here)
+            calls += [partial(np.copyto, to, tap) for to, tap in zip(_taps(gx, window), here)]
             fill, parts = columns.parts(x, block)
             out = block_rows(gx, Block(0, len(gx), block.top, block.bottom), parts)
             calls += fill + [bind_stack(a.swapaxes(1, 2), out, k, accumulate=number > 0)
@@ -95,12 +126,138 @@ def bind_masked_spread(mask: np.ndarray, gy: np.ndarray, gx: np.ndarray,
     count = max(1, SPREAD_BYTES // (gx.nbytes // images))
 
     def job(part: slice) -> Run:
-        rows = Rows(mask.shape[1:], window, count, gx.dtype)
+        room = np.empty((mask.shape[1], count) + gy.shape[1:], gx.dtype)
         calls: list[Run] = []
         for first in range(part.start, part.stop, count):
             here = slice(first, min(first + count, part.stop))
-            calls += rows.spread(mask[here], gy[here], gx[here])
+            taps = room[:, :here.stop - here.start]
+            calls += _masked(mask[here], gy[here], taps)
+            calls += [partial(np.copyto, to, tap) for to, tap in zip(_taps(gx[here], window), taps)]
         return in_turn(calls)
     if gx.nbytes < WORTH_SHARING:
         return job(slice(0, images))
     return team().bind([job(part) for part in team().split(images)])
+
+
+class Slabs:
+    """Columns of a block sorted by the taps of the pooling window: see the top of this file.
+
+    `room[i1, i2.., c]` holds pixel (i + window * place) of every image and place, i below
+    kernel + window - 1.
+    """
+
+    def __init__(self, g: Geometry, window: tuple[int, ...], images: int, w: np.ndarray) -> None:
+        self.g, self.window, self.filters = g, window, w.shape[-1]
+        self.taps = list(np.ndindex(*window))
+        self.places = tuple(o // p for o, p in zip(g.out, window))
+        self.reach = tuple(k + p - 1 for k, p in zip(g.window, window))
+        self.room = np.empty(prod(self.reach) * g.channels * images * prod(self.places), w.dtype)
+        self.padded = Padded(g, images, padded_size(g)[0], w.dtype, True)
+        # one set of weights for each tap of the axes but the first
+        self.weights = np.zeros(window[1:] + g.window[:1] + self.reach[1:] + w.shape[-2:], w.dtype)
+
+    def inside(self, tap: tuple[int, ...]) -> np.ndarray:
+        """The part of the widened weights of `tap` (without its first axis) that is the kernel."""
+        spot = tuple(slice(t, t + k) for t, k in zip(tap, self.g.window[1:]))
+        return self.weights[tap][(slice(None), *spot)]
+
+    def spread_weights(self, w: np.ndarray) -> list[Run]:
+        """Calls that widen the kernel by zeros."""
+        return [partial(np.copyto, self.inside(tap), w) for tap in np.ndindex(*self.window[1:])]
+
+    def gather_weights(self, gw: np.ndarray) -> list[Run]:
+        """Calls for gw = the sum of what weight_sums left in the widened kernels."""
+        first, *rest = (self.inside(tap) for tap in np.ndindex(*self.window[1:]))
+        return [partial(np.copyto, gw, first)] + [partial(np.add, gw, part, gw) for part in rest]
+
+    def fill(self, x: np.ndarray, block: Block) -> tuple[list[Run], np.ndarray]:
+        """(calls that fill the slabs of a block, the slabs as (first axis, rest, pixels))."""
+        large, _, mirror = self.padded.view(x, block.first, block.last, 0, padded_size(self.g)[0])
+        image, *steps, channel = large.strides
+        view = np.lib.stride_tricks.as_strided(
+            large, self.reach + (large.shape[-1], len(large)) + self.places,
+            (*steps, channel, image, *(s * p for s, p in zip(steps, self.window))))
+        slabs = self.room[:view.size]
+        calls = [] if mirror is None else [partial(np.copyto, *mirror)]
+        calls.append(partial(np.copyto, slabs.reshape(view.shape), view))
+        return calls, slabs.reshape(self.reach[0], -1, len(large) * prod(self.places))
+
+    def columns(self, slabs: np.ndarray, tap: tuple[int, ...]) -> np.ndarray:
+        """(widened kernel, pixels): the columns of one tap."""
+        rows = slabs[tap[0]:tap[0] + self.g.window[0]]
+        return rows.reshape(-1, rows.shape[-1])
+
+    def products(self, x: np.ndarray, block: Block, taps: list[np.ndarray]) -> list[Run]:
+        """Calls for taps[i] = the convolution at tap i of every window."""
+        calls, slabs = self.fill(x, block)
+        for tap, out in zip(self.taps, taps):
+            kernel = self.weights[tap[1:]].reshape(-1, self.filters)
+            calls.append(bind_gemm(self.columns(slabs, tap).T, kernel,
+                                   out.reshape(-1, self.filters), split=False))
+        return calls
+
+    def weight_sums(self, x: np.ndarray, block: Block, taps: list[np.ndarray], add: bool,
+                    ) -> list[Run]:
+        """Calls that put (or add) the products of columns and taps into the widened kernels."""
+        calls, slabs = self.fill(x, block)
+        for tap, out in zip(self.taps, taps):
+            kernel = self.weights[tap[1:]].reshape(-1, self.filters)
+            calls.append(bind_gemm(self.columns(slabs, tap), out.reshape(-1, self.filters), kernel,
+                                   add or tap[0] > 0, split=False))
+        return calls
+
+
+def _sorts(g: Geometry) -> bool:
+    return method(g) == "thin" and prod(g.strides) == prod(g.dilation) == 1
+
+
+def _cut(g: Geometry, window: tuple[int, ...], filters: int, itemsize: int,
+         ) -> list[Block] | None:
+    """Blocks of whole images; None where single images are too large for a block."""
+    if not _sorts(g):
+        cut = blocks(g, method(g), itemsize)
+        return cut if all(b.bottom - b.top == g.out[0] for b in cut) else None
+    # y, and slabs of about taps * channels at every window
+    image = prod(g.out) * itemsize * (filters + g.taps * g.channels // prod(window))
+    count = max(1, min(2 * BLOCK_BYTES // image, -(-g.images // workers().size)))
+    if image > 4 * BLOCK_BYTES:
+        return None
+    return [Block(n, min(n + count, g.images), 0, g.out[0]) for n in range(0, g.images, count)]
+
+
+def _taps(y: np.ndarray, window: tuple[int, ...]) -> list[np.ndarray]:
+    """The elements of all windows at each tap: views (n, *P, F) of y (n, *O, F)."""
+    return [y[(slice(None), *(slice(t, None, k) for t, k in zip(tap, window)))]
+            for tap in np.ndindex(*window)]
+
+
+def _largest(taps: list[np.ndarray], pooled: np.ndarray) -> list[Run]:
+    if len(taps) == 1:
+        return [partial(np.copyto, pooled, taps[0])]
+    calls: list[Run] = [partial(np.maximum, taps[0], taps[1], out=pooled)]
+    return calls + [partial(np.maximum, pooled, tap, out=pooled) for tap in taps[2:]]
+
+
+def _mark(taps: list[np.ndarray], pooled: np.ndarray, mask: np.ndarray, free: np.ndarray,
+          ) -> list[Run]:
+    """Calls for mask[:, i] = tap i is the first to equal pooled. free: windows not taken yet."""
+    calls: list[Run] = []
+    for i, tap in enumerate(taps[:-1]):
+        hit = mask[:, i]
+        calls.append(partial(np.equal, tap, pooled, out=hit))
+        if i == 0:
+            calls.append(partial(np.logical_not, hit, out=free))
+        else:
+            calls += [partial(np.logical_and, hit, free, out=hit),
+                      partial(np.greater, free, hit, out=free)]
+    if len(taps) == 1:
+        return [partial(mask.fill, True)]
+    return calls + [partial(np.copyto, mask[:, -1], free)]      # it must be this one
+
+
+def _masked(mask: np.ndarray, gy: np.ndarray, taps: np.ndarray) -> list[Run]:
+    """Calls for taps[i] = gy where mask[:, i].  bool * float would cast slowly."""
+    calls: list[Run] = []
+    for i, tap in enumerate(taps):
+        calls += [partial(np.copyto, tap, mask[:, i]), partial(np.multiply, tap, gy, out=tap)]
+    return calls

@@ -169,24 +169,6 @@ class Rows:
         return self.repeat(pooled) + [partial(np.equal, self.across(large),
                                               self.repeated(len(large)), out=self.across(mask))]
 
-    def mark(self, large: np.ndarray, pooled: np.ndarray, mask: np.ndarray) -> Run:
-        """run() for mask = large is the first to equal the pooled value of its window."""
-        find = in_turn(self.find(large, pooled, mask))
-
-        def run() -> None:
-            find()
-            if np.count_nonzero(mask) != pooled.size:
-                self.first_only(mask)
-        return run
-
-    def first_only(self, mask: np.ndarray) -> None:
-        """Of equal largest elements only the first of a window keeps its mark."""
-        taken: np.ndarray | bool = False
-        for tap in np.ndindex(*self.window):
-            part = mask[(slice(None), *(slice(t, None, k) for t, k in zip(tap, self.window)))]
-            np.logical_and(part, np.logical_not(taken), out=part)
-            taken = np.logical_or(taken, part)
-
     def spread(self, mask: np.ndarray, gy: np.ndarray, gx: np.ndarray) -> list[Run]:
         """Calls for gx = gy where the mask is set, else 0.  bool * float would cast slowly."""
         wide = self.across(gx)
