@@ -20,7 +20,7 @@ _LADDER = [
     "errors config team blas", "graph", "ops", "passes", "devices", "function", "backend",
     "configured weighting", "losses optimizers initializers regularizers constraints activations",
     "metrics", "layers",
-    "callbacks", "models utils preprocessing datasets", "applications wrappers parallel",
+    "callbacks", "models utils preprocessing", "applications datasets parallel wrappers",
     "engine objectives legacy compat __main__"]
 FLOORS = {name: floor for floor, names in enumerate(_LADDER) for name in names.split()}
 TOP = max(FLOORS.values())
