@@ -17,7 +17,7 @@ from ..sources import entries, module_text
 
 HERE = Path(__file__).resolve().parent
 FLAGS = ("-std=c++20", "-O1", "-gdwarf-4", "-g1", "-fPIC", "-w",
-         "-fno-strict-aliasing", "-fvisibility=hidden", "-fno-exceptions", "-fwrapv",
+         "-fno-strict-aliasing", "-fvisibility=hidden", "-fno-exceptions", "-fwrapv", "-fno-weak",
          "-ffp-contract=off")
 CHECKS = {"": (), "memory": ("-fsanitize=thread",), "races": ("-fsanitize=thread",)}
 

@@ -49,13 +49,14 @@
 #include "cuda_sync.h"
 #include "cuda_math.h"
 
-// ------------------------------------------------------------------ what the loader asks a module
-// for
+// ------------------------------------------------------------------ what the loader asks for
+// The section must exist; -fno-weak (build.py) keeps shared arrays of inline functions in it too.
+__shared__ char emu_anchor[0] __attribute__((used));
 extern "C" {
 extern char __ehdr_start[] __attribute__((visibility("hidden")));
 extern char _end[] __attribute__((visibility("hidden")));
-extern char __start_emu_shared[] __attribute__((weak, visibility("hidden")));
-extern char __stop_emu_shared[] __attribute__((weak, visibility("hidden")));
+extern char __start_emu_shared[] __attribute__((visibility("hidden")));
+extern char __stop_emu_shared[] __attribute__((visibility("hidden")));
 
 __attribute__((visibility("default"))) void emu_image(char** out) {
     out[0] = __start_emu_shared;
