@@ -6,7 +6,7 @@ where they lie.  Libraries tried, in this order:
 
 1. the wheel scipy-openblas64 or scipy-openblas32: a second OpenBLAS that is ours alone (one thread
    each call; gpukeras/team.py splits large products instead),
-2. the OpenBLAS inside NumPy's own wheel,
+2. the OpenBLAS inside NumPy's own wheel, held to one thread while a function runs,
 3. none: numpy.matmul.
 
 OpenBLAS chooses its kernels while it loads.  Versions before 0.3.32 take an AVX-512 AMD processor
@@ -68,6 +68,7 @@ class Library:
         config.restype = ctypes.c_char_p
         self.version = " ".join(config().decode().split()[:2])
         self.set_threads = entry("openblas_set_num_threads")
+        self.get_threads = entry("openblas_get_num_threads")
 
     def self_test(self) -> None:
         """Raises when a product of strided, transposed views differs from NumPy's."""
@@ -159,9 +160,27 @@ def library() -> Library | None:
 
 
 def workers() -> Team:
-    """The team that may share out matrix products: a team of one where BLAS has its own threads."""
+    """The team that may share out matrix products: a team of one where there is no library."""
+    return team() if library() is not None else _ALONE
+
+
+def around() -> tuple[Callable[[], None], Callable[[], None]]:
+    """What to call before and after a list of bound products: they hold NumPy's OpenBLAS to one
+    thread, if that is the one in use, for it would wake all its threads for every small product.
+    Our own copy always has one."""
     found = library()
-    return team() if found is not None and found.own else _ALONE
+    if found is None or found.own:
+        return _nothing, _nothing
+    users = [1]                                     # threads the user has given it
+
+    def hold() -> None:
+        users[0] = max(found.get_threads(), users[0])
+        found.set_threads(1)
+    return hold, lambda: found.set_threads(users[0])
+
+
+def _nothing() -> None:
+    pass
 
 
 def info() -> str:
@@ -169,8 +188,9 @@ def info() -> str:
     found = library()
     if found is None:
         return "numpy.matmul"
-    whose = f"{team().size} threads" if found.own else "NumPy's copy, its threads"
-    return f"{found.version} with {found.core} kernels ({whose})"
+    whose = "" if found.own else ", NumPy's copy"
+    count = f"{team().size} threads" if team().size > 1 else "one thread"
+    return f"{found.version} with {found.core} kernels ({count}{whose})"
 
 
 def _leading(x: np.ndarray) -> tuple[int, int] | None:

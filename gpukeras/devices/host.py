@@ -5,6 +5,7 @@ from typing import Callable, Sequence
 
 import numpy as np
 
+from .. import blas
 from ..config import flag
 from ..errors import KernelError
 from ..ops.scan import Scan
@@ -64,17 +65,21 @@ class HostExecutable(Executable):
         self.calls: list[Callable[[], object]] = [
             self._bind(i, s) for i, s in enumerate(schedule.steps)]
         self.calls += self._assignments(schedule)
+        self._hold, self._free = blas.around()
 
     def run(self, arrays: Sequence[np.ndarray]) -> None:
         copyto = np.copyto
         for place, array in zip(self.inputs, arrays):
             copyto(place, array, "unsafe")
         call = None
+        self._hold()
         try:
             for call in self.calls:
                 call()
         except Exception as error:
             raise self._placed(error, call) from error
+        finally:
+            self._free()
 
     def fetch(self) -> list[np.ndarray]:
         return [np.array(a) for a in self.outputs]

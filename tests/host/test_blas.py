@@ -245,3 +245,29 @@ def test_bad_thread_count_is_named(value, monkeypatch):
     monkeypatch.setenv("GPUKERAS_THREADS", value)
     with pytest.raises(ValueError, match="GPUKERAS_THREADS"):
         wanted_threads()
+
+
+def test_numpys_own_library_is_held_to_one_thread_only_while_a_function_runs(monkeypatch):
+    copies = [c for c in blas._candidates() if not c[3]]
+    if not copies:
+        pytest.skip("this NumPy brings no OpenBLAS of its own")
+    found = blas._load(*copies[0])
+    monkeypatch.setattr(blas, "_library", found)
+    before = found.get_threads()
+    found.set_threads(2)
+    try:
+        hold, free = blas.around()
+        hold()
+        assert found.get_threads() == 1
+        hold()                                      # a function called inside another
+        free()
+        free()
+        assert found.get_threads() == 2
+        assert blas.workers() is blas.team()
+    finally:
+        found.set_threads(before)
+
+
+def test_our_own_library_needs_no_holding():
+    if blas.library() is not None and blas.library().own:
+        assert blas.around() == (blas._nothing, blas._nothing)
