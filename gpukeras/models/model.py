@@ -227,7 +227,7 @@ class Model(GeneratorMethods, Network):
             if array is None:
                 data.fail(f"No data provided for input {name!r} of model {self.name}: got "
                           "None", name)
-        data.check_shapes(arrays, names, self._feed_input_shapes, "input", bool(self.stateful))
+        data.check_shapes(arrays, names, self._feed_input_shapes, "input", False)
         return arrays
 
     def _standardize_user_data(self, x, y=None, sample_weight=None, class_weight=None,

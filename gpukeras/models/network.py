@@ -147,7 +147,10 @@ class Network(Layer):
         """Terms of the layers for the calls in this model, then those that depend on no input."""
         own = self._terms(what, lambda term: len(term.chain) == 1)
         if not self._is_graph_network:
-            return own + [v for layer in self.layers for v in layer._terms_for(what, None)]
+            # what its layers added while the model was called on its inputs is its own too
+            called = super()._terms_for(what, self.inputs) if self.inputs else []
+            free = [v for layer in self.layers for v in layer._terms_for(what, None)]
+            return unique(own + called + free)
         found = []
         for layer in self.layers:
             for node in layer._inbound_nodes:

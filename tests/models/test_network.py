@@ -223,6 +223,36 @@ def test_building_models_does_not_grow_memory():
     assert living() <= before
 
 
+def test_subclassed_model_has_the_losses_and_updates_of_its_layers():
+    class Net(Model):
+        def __init__(self):
+            super().__init__()
+            self.norm = L.BatchNormalization()
+            self.dense = L.Dense(1, kernel_regularizer="l2", activity_regularizer="l1")
+
+        def call(self, x):
+            return self.dense(self.norm(x))
+
+    net = Net()
+    net.compile("sgd", "mse")
+    data = np.random.default_rng(4).normal(2, 3, (40, 3)).astype("float32")
+    loss = net.train_on_batch(data, np.zeros((40, 1)))
+    np.testing.assert_allclose(net.norm.get_weights()[2], 0.01 * data.mean(0), rtol=1e-4)
+    assert len(net.updates) == 2 and len(net.losses) == 2 and loss > 1
+    net(L.Input((3,)))                             # another call leaves the model's own alone
+    assert len(net.updates) == 2 and len(net.losses) == 2
+
+
+def test_stateful_predict_goes_on_from_batch_to_batch():
+    model = Sequential([L.LSTM(3, stateful=True, batch_input_shape=(2, 4, 1))])
+    x = np.random.default_rng(5).normal(size=(4, 4, 1))
+    x[2:] = x[:2]
+    first = model.predict(x, batch_size=2)
+    assert np.abs(first[:2] - first[2:]).max() > 1e-3
+    model.reset_states()
+    np.testing.assert_array_equal(model.predict(x, batch_size=2), first)
+
+
 def test_errors_say_what_and_where():
     x = L.Input((3,))
     with pytest.raises(ValueError, match="Graph disconnected"):
