@@ -104,7 +104,14 @@ class Layer(NodeProperties, Terms):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**config)
+        try:
+            return cls(**config)
+        except TypeError as error:
+            if cls.get_config is not Layer.get_config or cls._kept:
+                raise
+            raise TypeError(f"{error}. The layer was saved without its own arguments. Try: "
+                            f"self.keep(...) in {cls.__name__}.__init__, or a get_config that adds "
+                            "them, before saving.") from None
 
     # ---------------------------------------------------------------- what a subclass defines
 

@@ -7,6 +7,10 @@ from .network import Network
 from .network_config import model_from_config, model_from_json, model_from_yaml
 from .sequential import Sequential
 
+# `from keras.models import *` asks for these, the ones that come late (below) among them
+__all__ = ["Input", "InputLayer", "Model", "Network", "Sequential", "clone_model", "load_model",
+           "model_from_config", "model_from_json", "model_from_yaml", "save_model"]
+
 _layers._containers.update(Model=Model, Sequential=Sequential)
 
 

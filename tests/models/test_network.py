@@ -268,3 +268,19 @@ def test_errors_say_what_and_where():
     with pytest.raises(TypeError, match="InputLayer"):
         y = L.Dense(1)(x)
         Model(y, L.Dense(1)(y))
+
+
+def test_a_star_import_brings_the_names_that_load_late():
+    names = {}
+    exec("from gpukeras.models import *", names)
+    assert {"Model", "Sequential", "load_model", "save_model", "model_from_json"} <= set(names)
+
+
+def test_a_layer_saved_without_its_arguments_says_so():
+    class Scale(L.Layer):
+        def __init__(self, factor, **kwargs):
+            super().__init__(**kwargs)
+            self.factor = factor
+
+    with pytest.raises(TypeError, match="saved without its own arguments. Try: self.keep"):
+        Scale.from_config(Scale(2.0).get_config())
