@@ -92,32 +92,31 @@ class PredictStep(Step):
 class Logs:
     """Loss and metrics of a model's train or test steps.
 
-    They are scalars on the device, so that one launch updates them all: the values of the last step
-    in the order of `names` (the loss of the batch; all others so far), and at the end the sum of
-    loss * batch size since `reset`.
+    They are one vector on the device: the values of the last step in the order of `names` (the loss
+    of the batch; all others so far), and at the end the sum of loss * batch size since `reset`.
     """
 
     def __init__(self, model, kind):
         self.names = model.metrics_names
-        self.state = [K.zeros((), dtype="float32", name=f"{kind}/{name}")
-                      for name in [*self.names, "sum"]]
+        self.state = K.zeros((len(self.names) + 1,), dtype="float32", name=f"{kind}/logs")
         self._metrics = model.metrics + model._compiled.loss_metrics
+        self._zeros = np.zeros(len(self.names) + 1, "float32")
 
     def update(self, values, size):
-        """Updates for a step with these values (scalar tensors) of a batch of that size."""
+        """The update for a step with these values (scalar tensors) of a batch of that size."""
         values = [K.cast(v, "float32") for v in values]
-        total = self.state[-1] + values[0] * size
-        return list(zip(self.state, [*values, total], strict=True))
+        total = self.state[len(values)] + values[0] * size
+        return self.state, K.stack([*values, total])
 
     def reset(self):
         """Forget sums and metrics."""
-        K.batch_set_value([(v, 0.0) for v in self.state])
+        K.set_value(self.state, self._zeros)
         for metric in self._metrics:
             metric.reset_states()
 
     def values(self):
         """Values of the last step in the order of `names`, as an array."""
-        return np.array(K.batch_get_value(self.state[:-1]))
+        return K.get_value(self.state)[:-1]
 
     def last(self):
         """dict name -> value of the last step."""
@@ -125,7 +124,7 @@ class Logs:
 
     def averages(self, seen):
         """dict name -> average since `reset`; seen: number of samples since then."""
-        logs = [value.item() for value in K.batch_get_value(self.state)]
+        logs = K.get_value(self.state).tolist()
         found = dict(zip(self.names, logs, strict=False))
         found["loss"] = logs[-1] / max(seen, 1)
         return found
@@ -142,7 +141,7 @@ class _LossStep(Step):
         loss, values, updates = compiled.terms(weighted)
         size = K.cast(K.shape(feeds[0])[0], "float32") if feeds else 1.0
         logs = model._logs(kind).update(values, size)
-        super().__init__(feeds, [], merged([*updates, *updates_of(loss), *logs]), kind, phase)
+        super().__init__(feeds, [], merged([*updates, *updates_of(loss), logs]), kind, phase)
 
 
 class TrainStep(_LossStep):

@@ -7,6 +7,7 @@ from typing import Callable
 from ..config import number
 from ..errors import GraphError
 from ..graph import Graph, print_graph, toposort
+from .centre import centre
 from .condense import condense
 from .expand import expand
 from .fuse import fuse
@@ -24,6 +25,7 @@ PASSES: list[tuple[str, Callable[[Graph, Target], Graph]]] = [
     ("simplify", lambda graph, target: simplify(graph)),
     ("layout", lambda graph, target: layout(graph)),
     ("narrow", lambda graph, target: narrow(graph)),
+    ("centre", lambda graph, target: centre(graph)),
     ("stabilise", lambda graph, target: stabilise(graph)),
     ("condense", condense),
     ("expand", expand),

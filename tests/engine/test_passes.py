@@ -8,11 +8,12 @@ from gpukeras.errors import GraphError, KernelError, ShapeError
 from gpukeras.function import function
 from gpukeras.graph import (Constant, Graph, Placeholder, TensorType, Variable, gradients, mark,
                             toposort)
-from gpukeras.ops import broadcast, linalg, math, nn, reduce, shape
+from gpukeras.ops import broadcast, linalg, math, nn, norm, reduce, shape
 from gpukeras.ops.composite import evaluate
 from gpukeras.ops.fused import Fused
 from gpukeras.ops.shape import Pack
 from gpukeras.passes.bind import bind
+from gpukeras.passes.centre import centre
 from gpukeras.passes.condense import condense
 from gpukeras.passes.fuse import fuse
 from gpukeras.passes.pipeline import compile_graph
@@ -92,6 +93,26 @@ def test_scalars_share_two_steps():
     values = read([])
     np.testing.assert_allclose([float(v) for v in values[:3]], [0.5 * 0.75 ** 2, 5.0, 14.0])
     np.testing.assert_allclose(values[3], 1 - 2 * (0.5 / 1.75 + 0.375 / 2.0), rtol=1e-6)
+
+
+def test_centre_drops_a_bias_before_batch_normalisation():
+    x, kernel = Placeholder("float32", (5, 3)), Variable(np.eye(3, 4, dtype="float32"))
+    bias, gamma, beta = (Variable(np.arange(4, dtype="float32") + i) for i in range(3))
+    y, mean, var = norm.batch_norm_train(linalg.dot(x, kernel) + bias, gamma, beta, 1e-3)
+    loss = reduce.sum_(math.square(math.sin(y)))
+    found = gradients([(loss, Constant(1.0, "float32"))], [x, kernel, bias, gamma, beta])
+    graph = simplify(Graph((x,), (y, mean, var, *found)))
+    small = simplify(centre(graph))
+    assert small.roots[5] is broadcast.broadcast_to(Constant(0.0, "float32"), (4,))
+    assert not any(isinstance(n.op, math.Add) and n.outputs[0].shape == (5, 4)
+                   for n in toposort(small.roots))
+    given = {v: v.initial for v in (kernel, bias, gamma, beta)}
+    given[x] = np.random.default_rng(1).normal(size=(5, 3)).astype("f4")
+    for got, wanted in zip(evaluate(small.roots, given), evaluate(graph.roots, given)):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+    whole = norm.batch_norm_train(x + X[0, 0], *(Variable(np.ones(3, "f4")) for _ in "ab"), 1e-3)
+    graph = simplify(Graph((x, X), (whole[0],)))
+    assert centre(graph).roots == graph.roots                # one number for all is no bias
 
 
 def test_place_in_softmax_needs_no_softmax():
