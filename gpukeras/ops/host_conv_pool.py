@@ -9,8 +9,8 @@ return None or would cut single images into rows.
 
 The convolution's output lives in a block of scratch only, so with few channels (a first layer) its
 rows are sorted by the tap of the pooling window that reads them: one product per tap of the window,
-and what pooling compares lies in long contiguous runs (28x28x1, 5x5 to 32, batch 128: 2.9 ms instead
-of 3.85).  The columns of tap a at kernel tap k are the slab a + k of the image taken at every
+and what pooling compares lies in long contiguous runs (28x28x1, 5x5 to 32, batch 128: 2.9 ms, not
+3.85).  The columns of tap a at kernel tap k are the slab a + k of the image taken at every
 `window`-th pixel: slabs are shared by all taps, and of the axes but the first all slabs are taken,
 those beyond the kernel meeting weights of zero.
 """
