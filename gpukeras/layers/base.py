@@ -275,6 +275,10 @@ class Layer(NodeProperties, Terms):
                              f"{shape}{self._place()}"
                              "\n  Try: give the size of every axis but the first in Input or "
                              "input_shape.")
+        if any(size < 0 for size in shape):
+            raise ValueError(f"Weight {name} of layer {self.name} cannot have the shape {shape}: "
+                             f"expected sizes from 0 on{self._place()}"
+                             "\n  Try: a positive number of units or filters.")
         if types_only():
             return Placeholder(dtype, shape, name)
 

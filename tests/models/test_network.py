@@ -284,3 +284,8 @@ def test_a_layer_saved_without_its_arguments_says_so():
 
     with pytest.raises(TypeError, match="saved without its own arguments. Try: self.keep"):
         Scale.from_config(Scale(2.0).get_config())
+
+
+def test_a_negative_number_of_units_is_refused():
+    with pytest.raises(ValueError, match=r"cannot have the shape \(4, -3\)"):
+        L.Dense(-3)(L.Input((4,)))
