@@ -350,5 +350,28 @@ def shuffled(index, batch_size, shuffle):
 
 def split(arrays, at):
     """Arrays cut in two at a sample: (those before, those from there on)."""
-    return ([None if x is None else x[:at] for x in arrays],
-            [None if x is None else x[at:] for x in arrays])
+    return [[None if x is None else part_of(x, *bounds) for x in arrays]
+            for bounds in ((0, at), (at, None))]
+
+
+def part_of(x, start, end):
+    """Samples start to end; those of a data set in a file stay there."""
+    return x[start:end] if isinstance(x, np.ndarray) else Part(x, start, end)
+
+
+class Part:
+    """Rows, one after the other, of something that can be sliced; read when they are asked for."""
+
+    def __init__(self, x, start, end):
+        self.x, self.start = x, start
+        self.dtype = x.dtype
+        self.shape = ((len(x) if end is None else end) - start, *x.shape[1:])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        if isinstance(rows, slice):
+            first, last, step = rows.indices(len(self))
+            return self.x[self.start + first:self.start + last:step]
+        return self.x[np.asarray(rows) + self.start]

@@ -24,7 +24,7 @@ class ArrayFeed:
 
     def __init__(self, step, arrays, batch_size, shuffle=False):
         self.step, self.batch_size, self.shuffle = step, batch_size, shuffle
-        self.arrays = [_ready(x, t) for x, t in zip(arrays, step.feeds, strict=True)]
+        self.arrays = arrays
         self.count = len(arrays[0]) if arrays else 0
         self.bounds = batches(self.count, batch_size)
         self.index = np.arange(self.count) if shuffle else None
@@ -85,6 +85,7 @@ class ResidentFeed(ArrayFeed):
     """Arrays that were sent to the device once, for a train step that picks its batches there."""
 
     def __init__(self, step, arrays, batch_size, shuffle=False):
+        arrays = [_for_device(x, t) for x, t in zip(arrays, step.feeds, strict=True)]
         super().__init__(step, arrays, batch_size, shuffle)
         resident = step.resident
         if resident is not None and resident.key == resident.key_of(self.arrays):
@@ -112,17 +113,10 @@ def training_feed(step, arrays, batch_size, shuffle):
     return ArrayFeed(step, arrays, batch_size, shuffle)
 
 
-_CONVERT = 1 << 31                                 # bytes: larger data are converted by the batch
-
-
-def _ready(x, tensor):
-    """Data in the type of their placeholder, unless that is too large to keep."""
-    if isinstance(x, np.ndarray) and x.dtype != tensor.dtype:
-        if x.dtype == np.uint8:
-            return x                               # pictures: a quarter of the size as they are
-        if x.size * np.dtype(tensor.dtype).itemsize < _CONVERT:
-            return x.astype(tensor.dtype)
-    return x
+def _for_device(x, tensor):
+    """Data in the type of their placeholder, or as they are if that is smaller, as for pictures."""
+    smaller = x.dtype.itemsize < np.dtype(tensor.dtype).itemsize
+    return x if smaller else x.astype(tensor.dtype, copy=False)
 
 
 def rows_of(x, rows):
@@ -132,7 +126,10 @@ def rows_of(x, rows):
     order = np.argsort(rows)
     back = np.empty_like(order)
     back[order] = np.arange(len(rows))
-    return np.asarray(x[rows[order]])[back]
+    ordered = rows[order]
+    if len(rows) and ordered[-1] - ordered[0] == len(rows) - 1:
+        return np.asarray(x[int(ordered[0]):int(ordered[-1]) + 1])[back]
+    return np.asarray(x[ordered])[back]
 
 
 class GeneratorFeed:

@@ -117,3 +117,83 @@ def _load_npy(data):
     if not header[2].hasobject:
         return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     return load_plain(data[file.tell():], "latin1")
+
+
+class HDF5Matrix:
+    """A data set of an HDF5 file, or some of its rows, to train on without reading it whole.
+
+    Use it with shuffle="batch" or shuffle=False: rows in random order are read slowly.
+
+    # Arguments
+        datapath: path of the file.
+        dataset: name of the data set in it.
+        start, end: rows to use.
+        normalizer: function applied to whatever is read.
+    """
+
+    refs = {}                                      # path -> open file, shared by all
+
+    def __init__(self, datapath, dataset, start=0, end=None, normalizer=None):
+        import h5py
+        datapath = os.fspath(datapath)
+        if not self.refs.get(datapath):            # a closed file counts as none
+            self.refs[datapath] = h5py.File(datapath, "r")
+        self.data = self.refs[datapath][dataset]
+        self.start, self.end = start, self.data.shape[0] if end is None else end
+        self.normalizer = normalizer
+        first = self.data[0:1]
+        self._first = normalizer(first) if normalizer is not None else first
+
+    def __len__(self):
+        return self.end - self.start
+
+    def __getitem__(self, key):
+        if isinstance(key, slice):
+            first, last, step = key.indices(len(self))
+            rows = slice(self.start + first, self.start + last, step)
+        elif isinstance(key, (int, np.integer)):
+            self._check(key, key)
+            rows = int(key) + self.start
+        elif isinstance(key, (list, np.ndarray)):
+            index = np.asarray(key)
+            if index.size:
+                self._check(index.min(), index.max())
+            return self._normal(self._rows(index + self.start))
+        else:
+            raise IndexError(f"HDF5Matrix takes numbers, slices and lists of numbers, got {key!r}")
+        return self._normal(self.data[rows])
+
+    def _rows(self, rows):
+        """Rows in any order, also several times; HDF5 itself wants them rising."""
+        found, back = np.unique(rows, return_inverse=True)
+        return self.data[found][back.reshape(-1)]
+
+    def _check(self, low, high):
+        if low < 0 or high >= len(self):
+            raise IndexError(f"row {low if low < 0 else high} of {len(self)} rows")
+
+    def _normal(self, values):
+        return values if self.normalizer is None else self.normalizer(values)
+
+    @property
+    def shape(self):
+        return (len(self), *self._first.shape[1:])
+
+    @property
+    def dtype(self):
+        return self._first.dtype
+
+    @property
+    def ndim(self):
+        return self._first.ndim
+
+    @property
+    def size(self):
+        return int(np.prod(self.shape))
+
+    @staticmethod
+    def close(datapath):
+        """Close the file of all matrices with this path."""
+        file = HDF5Matrix.refs.pop(os.fspath(datapath), None)
+        if file:
+            file.close()
