@@ -8,10 +8,11 @@ from ..ops import broadcast as b
 from ..ops import math as m
 from ..ops import shape as s
 from ..ops.linalg import Dot
-from .rules import FOLD_LIMIT, Rules, made_by, scalar
+from .rules import Rules, made_by, scalar
 
 RULES = Rules()
 rule = RULES
+WRITE_OUT_LIMIT = 1 << 18                          # elements: a constant that stays in memory
 
 
 def simplify(graph: Graph) -> Graph:
@@ -25,7 +26,7 @@ def write_out(graph: Graph) -> Graph:
         if not isinstance(node.op, b.BroadcastTo) or scalar(inputs[0]) is None:
             return None
         y, = node.outputs
-        if y.type.size > FOLD_LIMIT:
+        if y.type.size > WRITE_OUT_LIMIT:
             return None
         return (Constant(np.full(y.shape, scalar(inputs[0])), y.dtype),)
     return graph.with_roots(rebuild(graph.roots, {}, visit))
@@ -247,6 +248,16 @@ def whole_slice(node: Node) -> Tensor | None:
     whole = all((a or 0) == 0 and (z is None or z == d) and step in (None, 1)
                 for (a, z, step), d in zip(node.op.slices, x.shape))
     return x if whole else None
+
+
+@rule(s.Slice, s.Tile, s.Repeat, s.Concat, s.Transpose, s.Reverse)
+def rearranged_number(node: Node) -> Tensor | None:
+    """tile(broadcast(c)) -> broadcast(c), and so for every way to rearrange or join c's"""
+    values = [scalar(t) for t in node.inputs]
+    y, = node.outputs
+    if None in values or len(set(map(repr, values))) > 1 or not y.type.is_static:
+        return None
+    return b.broadcast_to(Constant(values[0], y.dtype), y.shape)
 
 
 @rule(m.Where)
