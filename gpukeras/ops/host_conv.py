@@ -393,7 +393,7 @@ def _banded_grad_input(g: Geometry, gy: np.ndarray, w: np.ndarray, gx: np.ndarra
     places, taps, pixels = g.out[1], g.window[1], g.size[1]
     at = (np.arange(places)[:, None] * g.strides[1] + np.arange(taps) * g.dilation[1]
           - g.pads[1][0]).reshape(-1)
-    bands = (at == np.arange(pixels)[:, None]).astype(gx.dtype)             # (pixels, places * taps)
+    bands = (at == np.arange(pixels)[:, None]).astype(gx.dtype)         # (pixels, places * taps)
     kernels, turn = _turned(w.reshape(g.window[0], unfolded(g), -1).swapaxes(1, 2))
     calls: list[Run] = [turn]
     scratch = np.empty(images * rows * places * unfolded(g), gx.dtype)
