@@ -60,7 +60,7 @@ def bind_conv_max_pool(x: np.ndarray, w: np.ndarray, pooled: np.ndarray, mask: n
         for block in todo:
             images, count = slice(block.first, block.last), block.last - block.first
             if _sorts(g):
-                taps = list(room[:, :count])
+                taps = room[:, :count]
                 calls += slabs.products(x, block, taps) + _largest(taps, pooled[images])
             else:
                 y = room[:count]
@@ -70,7 +70,7 @@ def bind_conv_max_pool(x: np.ndarray, w: np.ndarray, pooled: np.ndarray, mask: n
                                  for i, (a, k) in enumerate(zip(parts, kernels))]
                 calls += rows.reduce(y, pooled[images])
                 taps = _taps(y, window)
-            calls += _mark(taps, pooled[images], mask[images], free[:count])
+            calls.append(partial(_mark, taps, pooled[images], mask[images], free[:count]))
         return calls
     return share_out(g, w.shape[-1], cut, job)
 
@@ -97,7 +97,7 @@ def bind_masked_weight_grad(x: np.ndarray, mask: np.ndarray, gy: np.ndarray, gw:
             for number, block in enumerate(todo):
                 images, taps = slice(block.first, block.last), room[:, :block.last - block.first]
                 calls += _masked(mask[images], gy[images], taps)
-                calls += slabs.weight_sums(x, block, list(taps), number > 0)
+                calls += slabs.weight_sums(x, block, taps, number > 0)
             return calls + slabs.gather_weights(mine)
         columns = Columns(g, method(g), todo, x.dtype)
         kernels = weight_parts(mine, g, method(g))
@@ -107,7 +107,7 @@ def bind_masked_weight_grad(x: np.ndarray, mask: np.ndarray, gy: np.ndarray, gw:
             images, gx = slice(block.first, block.last), room[:block.last - block.first]
             here = taken[:, :len(gx)]
             calls += _masked(mask[images], gy[images], here)
-            calls += [partial(np.copyto, to, tap) for to, tap in zip(_taps(gx, window), here)]
+            calls.append(_spread(here, gx, window))
             fill, parts = columns.parts(x, block)
             out = block_rows(gx, Block(0, len(gx), block.top, block.bottom), parts)
             calls += fill + [bind_stack(a.swapaxes(1, 2), out, k, accumulate=number > 0)
@@ -132,7 +132,7 @@ def bind_masked_spread(mask: np.ndarray, gy: np.ndarray, gx: np.ndarray,
             here = slice(first, min(first + count, part.stop))
             taps = room[:, :here.stop - here.start]
             calls += _masked(mask[here], gy[here], taps)
-            calls += [partial(np.copyto, to, tap) for to, tap in zip(_taps(gx[here], window), taps)]
+            calls.append(_spread(taps, gx[here], window))
         return in_turn(calls)
     if gx.nbytes < WORTH_SHARING:
         return job(slice(0, images))
@@ -187,7 +187,7 @@ class Slabs:
         rows = slabs[tap[0]:tap[0] + self.g.window[0]]
         return rows.reshape(-1, rows.shape[-1])
 
-    def products(self, x: np.ndarray, block: Block, taps: list[np.ndarray]) -> list[Run]:
+    def products(self, x: np.ndarray, block: Block, taps: np.ndarray) -> list[Run]:
         """Calls for taps[i] = the convolution at tap i of every window."""
         calls, slabs = self.fill(x, block)
         for tap, out in zip(self.taps, taps):
@@ -196,7 +196,7 @@ class Slabs:
                                    out.reshape(-1, self.filters), split=False))
         return calls
 
-    def weight_sums(self, x: np.ndarray, block: Block, taps: list[np.ndarray], add: bool,
+    def weight_sums(self, x: np.ndarray, block: Block, taps: np.ndarray, add: bool,
                     ) -> list[Run]:
         """Calls that put (or add) the products of columns and taps into the widened kernels."""
         calls, slabs = self.fill(x, block)
@@ -225,39 +225,41 @@ def _cut(g: Geometry, window: tuple[int, ...], filters: int, itemsize: int,
     return [Block(n, min(n + count, g.images), 0, g.out[0]) for n in range(0, g.images, count)]
 
 
-def _taps(y: np.ndarray, window: tuple[int, ...]) -> list[np.ndarray]:
-    """The elements of all windows at each tap: views (n, *P, F) of y (n, *O, F)."""
-    return [y[(slice(None), *(slice(t, None, k) for t, k in zip(tap, window)))]
-            for tap in np.ndindex(*window)]
+def _taps(y: np.ndarray, window: tuple[int, ...]) -> np.ndarray:
+    """The elements of all windows at each tap: a view (*window, n, *P, F) of y (n, *O, F)."""
+    n, *steps, last = y.strides
+    places = tuple(o // k for o, k in zip(y.shape[1:], window))
+    return np.lib.stride_tricks.as_strided(
+        y, window + y.shape[:1] + places + y.shape[-1:],
+        (*steps, n, *(s * k for s, k in zip(steps, window)), last))
 
 
-def _largest(taps: list[np.ndarray], pooled: np.ndarray) -> list[Run]:
+def _spread(taps: np.ndarray, gx: np.ndarray, window: tuple[int, ...]) -> Run:
+    """run() that puts taps (taps, n, *P, F) where the windows of gx have them."""
+    to = _taps(gx, window)
+    return partial(np.copyto, to, taps.reshape(to.shape))
+
+
+def _largest(taps: np.ndarray, pooled: np.ndarray) -> list[Run]:
     if len(taps) == 1:
         return [partial(np.copyto, pooled, taps[0])]
     calls: list[Run] = [partial(np.maximum, taps[0], taps[1], out=pooled)]
     return calls + [partial(np.maximum, pooled, tap, out=pooled) for tap in taps[2:]]
 
 
-def _mark(taps: list[np.ndarray], pooled: np.ndarray, mask: np.ndarray, free: np.ndarray,
-          ) -> list[Run]:
-    """Calls for mask[:, i] = tap i is the first to equal pooled. free: windows not taken yet."""
-    calls: list[Run] = []
-    for i, tap in enumerate(taps[:-1]):
-        hit = mask[:, i]
-        calls.append(partial(np.equal, tap, pooled, out=hit))
-        if i == 0:
-            calls.append(partial(np.logical_not, hit, out=free))
-        else:
-            calls += [partial(np.logical_and, hit, free, out=hit),
-                      partial(np.greater, free, hit, out=free)]
-    if len(taps) == 1:
-        return [partial(mask.fill, True)]
-    return calls + [partial(np.copyto, mask[:, -1], free)]      # it must be this one
+def _mark(taps: np.ndarray, pooled: np.ndarray, mask: np.ndarray, free: np.ndarray) -> None:
+    """mask[:, i] = tap i is the first to equal pooled. taps (*window, n, *P, F); free: scratch."""
+    by_tap = mask.swapaxes(0, 1)
+    np.equal(taps, pooled, out=by_tap.reshape(taps.shape))
+    if np.count_nonzero(mask) == pooled.size and len(by_tap) > 1:
+        return                                                  # no ties, and no NaN
+    free.fill(True)                                             # windows that nothing has taken
+    for hit in by_tap[:-1]:
+        np.logical_and(hit, free, out=hit)
+        np.greater(free, hit, out=free)
+    np.copyto(by_tap[-1], free)                                 # it must be this one
 
 
 def _masked(mask: np.ndarray, gy: np.ndarray, taps: np.ndarray) -> list[Run]:
     """Calls for taps[i] = gy where mask[:, i].  bool * float would cast slowly."""
-    calls: list[Run] = []
-    for i, tap in enumerate(taps):
-        calls += [partial(np.copyto, tap, mask[:, i]), partial(np.multiply, tap, gy, out=tap)]
-    return calls
+    return [partial(np.copyto, taps, mask.swapaxes(0, 1)), partial(np.multiply, taps, gy, out=taps)]
