@@ -47,3 +47,9 @@ def test_lazy_modules_are_attributes():
     assert gpukeras.objectives.mse is losses.mse
     with pytest.raises(AttributeError, match="no attribute 'laiers'"):
         gpukeras.laiers
+
+
+def test_star_import_brings_the_lazy_names():
+    names = {}
+    exec("from gpukeras.models import *", names)
+    assert names["load_model"] is models.load_model and names["Model"] is models.Model

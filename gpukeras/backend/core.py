@@ -198,10 +198,10 @@ def print_tensor(x, message=""):
 # ---------------------------------------------------------------- values
 
 def get_value(x):
-    """The value of a variable, as an array."""
+    """The value of a variable: an array, or a NumPy number where it has no axes."""
     if not is_tensor(x):
         return np.asarray(x)
-    return current().read(x) if is_variable(x) else eval(x)
+    return current().read(x)[()] if is_variable(x) else eval(x)
 
 
 def batch_get_value(ops):
