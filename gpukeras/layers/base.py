@@ -50,7 +50,7 @@ class Layer(NodeProperties, Terms):
         self._inbound_nodes, self._outbound_nodes = [], []
         self._trainable_weights, self._non_trainable_weights = [], []
         self._weights_listed = False               # the user gave the list: look no further
-        self._losses, self._updates, self._metrics = [], [], []
+        self._losses, self._updates, self._metrics, self._measured = [], [], [], []
         self._initial_weights = None
         return self
 
@@ -393,7 +393,8 @@ class Layer(NodeProperties, Terms):
         if metric is None:
             metric = metrics.Mean(name=name)
             self._metrics.append(metric)
-        metric(value)
+        inside = frames and frames[-1][0] is self
+        self._record("_measured", [(metric, value)], frames[-1][1] if inside else None)
 
     @property
     def metrics(self):

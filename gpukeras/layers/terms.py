@@ -67,7 +67,7 @@ class Terms:
         if what == "_updates" and not (self.trainable or self.stateful):
             return []
         return [term.value for term in getattr(self, what)
-                if wanted(term) and (what == "_losses" or term.is_live())]
+                if wanted(term) and (what != "_updates" or term.is_live())]
 
     def _terms_for(self, what, inputs):
         if inputs is None or is_all_none(inputs):

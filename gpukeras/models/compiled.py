@@ -126,7 +126,12 @@ class Compiled:
         for term in self.model.losses:
             total = term if total is None else total + term
         total = _scalar(total)
+        measured = self.model._of_own_calls("_measured")
         for m in self.model._layer_metrics():
+            if any(metric is m for metric, _ in measured):
+                m.updates = []
+            for value in [value for metric, value in measured if metric is m]:
+                m(value)
             later += rebuild([K.identity(m.result())], dict(m.updates))
             updates += m.updates
         return total, [total, *values, *later], updates

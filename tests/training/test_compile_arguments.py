@@ -360,3 +360,23 @@ def test_numbers_in_a_list_are_samples():
     model.compile("sgd", "mse")
     assert model.predict([1.0, 2.0, 3.0]).shape == (3, 1)
     model.fit([1, 2, 3], [2, 4, 6], verbose=0)
+
+
+def test_metrics_of_layers_in_inner_models_and_shared_layers():
+    class Watched(L.Dense):
+        def call(self, x):
+            y = super().call(x)
+            self.add_metric(K.mean(y), name="level")
+            return y
+
+    K.clear_session()
+    inner = Sequential([Watched(2, input_shape=(3,), name="watched")])
+    a, b = L.Input((3,)), L.Input((3,))
+    model = Model([a, b], L.add([inner(a), inner(b)]))
+    model.compile("sgd", "mse")
+    assert model.metrics_names == ["loss", "level"]
+    shared = [inner.predict(X), inner.predict(-2 * X)]
+    found = model.evaluate([X, -2 * X], Y, verbose=0)
+    assert found[1] == pytest.approx(np.mean(shared), rel=1e-4)
+    inner.compile("sgd", "mse")
+    assert inner.evaluate(X, Y, verbose=0)[1] == pytest.approx(np.mean(shared[0]), rel=1e-4)
