@@ -1,4 +1,6 @@
 """K against NumPy, torch and true Keras 2.3.1."""
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -536,3 +538,12 @@ def test_functions_on_arrays():
     np.testing.assert_allclose(states[0], h)
     with pytest.raises(AttributeError, match="no_such"):
         KNP.no_such
+
+
+def test_the_example_of_the_page_on_the_backend():
+    page = (pathlib.Path(__file__).parents[1] / "docs" / "backend.md").read_text(encoding="utf-8")
+    code = page.split("```python")[1].split("```")[0]
+    names = {"np": np, "K": K}
+    exec(code.replace("step([", "result = step(["), names)
+    assert names["result"][0] == 72.0 and "array(72." in code
+    close(K.get_value(names["w"]), np.full((3, 2), -1.4))
