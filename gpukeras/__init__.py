@@ -5,7 +5,7 @@ from .layers import Input
 from .models import Model, Sequential
 
 __version__ = "2.3.1"
-_LAZY = ("applications", "callbacks", "datasets", "engine", "legacy", "objectives",
+_LAZY = ("applications", "callbacks", "datasets", "engine", "hvd", "legacy", "objectives",
          "preprocessing", "wrappers")
 
 

@@ -73,7 +73,7 @@ class Optimizer(Configured):
                              f"smoothly on {', '.join(lost)}. K.argmax, K.round and K.equal, for "
                              "example, have no gradient. Try: leave these weights out of training "
                              "(trainable=False).")
-        grads = [mark(g, "gradient") for g in grads]
+        grads = [mark(g, "gradient") for g in self.combine(grads)]
         clipnorm, clipvalue = getattr(self, "clipnorm", 0) or 0, getattr(self, "clipvalue", 0) or 0
         if clipnorm > 0:
             squares = [K.sum(K.square(g)) for g in grads]
@@ -81,6 +81,10 @@ class Optimizer(Configured):
             grads = [clip_norm(g, clipnorm, norm) for g in grads]
         if clipvalue > 0:
             grads = [K.clip(g, -clipvalue, clipvalue) for g in grads]
+        return grads
+
+    def combine(self, grads):
+        """The gradients before they are clipped; training on several processes averages here."""
         return grads
 
     def get_updates(self, loss, params):

@@ -21,7 +21,7 @@ _LADDER = [
     "configured weighting", "losses optimizers initializers regularizers constraints activations",
     "metrics", "layers",
     "callbacks", "models utils preprocessing", "applications datasets parallel wrappers",
-    "engine objectives legacy compat", "__main__"]
+    "engine objectives legacy compat hvd", "__main__"]
 FLOORS = {name: floor for floor, names in enumerate(_LADDER) for name in names.split()}
 TOP = max(FLOORS.values())
 # utilities that know no tensors and import nothing of ours but each other: floor 0

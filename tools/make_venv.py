@@ -61,7 +61,7 @@ def make(folder):
 def add_tests(folder):
     extra, _ = cuda_extra()
     # a driver for CUDA 12 cannot load what NVRTC 13 compiles; CuPy's extra has the one that fits
-    if not install(folder, "dev", *([] if extra else ["nvrtc"])):
+    if not install(folder, "dev", "mpi", *([] if extra else ["nvrtc"])):
         sys.exit("pip could not install what the tests need; its message is above")
     (folder / "dev").touch()
 

@@ -1,0 +1,130 @@
+"""Training on many processes with the names of Horovod's Keras API: `import gpukeras.hvd as hvd`.
+
+    hvd.init()
+    x, y = hvd.shard(x, y)
+    model.compile(hvd.DistributedOptimizer(Adam(1e-3 * hvd.size())), loss)
+    model.fit(x, y, callbacks=[hvd.callbacks.BroadcastGlobalVariablesCallback(0)])
+
+`mpirun -n 4 python train.py` runs four; without mpirun the script runs alone.
+"""
+import numpy as np
+
+from . import backend as K
+from .models import load_model as _load_model
+from .parallel import hvd_callbacks as callbacks
+from .parallel.communicator import average, current, init, shutdown
+from .parallel.gradients import average_gradients
+
+
+def rank():
+    """Number of this process, from 0."""
+    return current().rank
+
+
+def size():
+    """Number of processes."""
+    return current().size
+
+
+def local_rank():
+    """Number of this process on its machine: the GPU to use."""
+    return current().local_rank
+
+
+def local_size():
+    """Number of processes on this machine."""
+    return current().local_size
+
+
+class Compression:
+    """How gradients travel: Compression.none or Compression.fp16."""
+
+    none, fp16 = "none", "fp16"
+
+
+def DistributedOptimizer(optimizer, name=None, device_dense="", device_sparse="",
+                         compression=Compression.none, sparse_as_dense=False):
+    """The optimizer, with gradients averaged over all ranks before they are clipped and applied.
+
+    # Arguments
+        optimizer: any optimizer of gpukeras.
+        compression: Compression.none, or Compression.fp16 for messages of half the precision.
+        The others exist because Horovod has them.
+
+    # Returns
+        An optimizer of a class with the same name, so that a saved model loads without Horovod.
+    """
+    base = type(optimizer)
+
+    def combine(self, grads):
+        return average_gradients(base.combine(self, grads), compression)
+
+    made = type(base.__name__, (base,), {"combine": combine, "__module__": base.__module__})
+    return made.from_config(optimizer.get_config())
+
+
+def broadcast_global_variables(root_rank=0, model=None):
+    """Gives all ranks the weights, and the optimizer's state, of rank `root_rank`."""
+    if model is None:
+        raise ValueError("broadcast_global_variables: which model? There are no global variables "
+                         "here. Try: broadcast_global_variables(0, model), or the callback")
+    variables = [*model.weights, *getattr(getattr(model, "optimizer", None), "weights", [])]
+    values = [np.array(v, order="C") for v in K.batch_get_value(variables)]
+    for value in values:
+        current().broadcast(value, root_rank)
+    K.batch_set_value(list(zip(variables, values, strict=True)))
+
+
+def allreduce(value, name=None, average=True):
+    """The mean (or the sum) over all ranks of an array or a number."""
+    array = np.array(value)
+    total = array.astype(np.float64)
+    current().allreduce(total)
+    total = total / size() if average else total
+    return total.astype(array.dtype) if array.dtype.kind == "f" else total
+
+
+def allgather(value, name=None):
+    """The arrays of all ranks, one after another along the first axis."""
+    return np.concatenate([np.asarray(v) for v in current().gather(np.asarray(value))])
+
+
+def broadcast(value, root_rank, name=None):
+    """The array of rank `root_rank`."""
+    array = np.array(value)
+    current().broadcast(array, root_rank)
+    return array
+
+
+def shard(*arrays):
+    """This rank's part of arrays (or anything with a length and slices): every size()-th row.
+
+    All ranks get equally many rows, so that they do equally many steps: up to size() - 1 rows at
+    the end are left out. One array comes back as itself, several as a tuple.
+    """
+    parts = tuple(a[rank():len(a) // size() * size():size()] for a in arrays)
+    return parts[0] if len(parts) == 1 else parts
+
+
+def load_model(filepath, custom_optimizers=None, custom_objects=None,
+               compression=Compression.none):
+    """`models.load_model`, with the optimizer made a DistributedOptimizer."""
+    model = _load_model(filepath, custom_objects=custom_objects)
+    if getattr(model, "optimizer", None) is not None:
+        _distribute(model, compression)
+    return model
+
+
+def _distribute(model, compression):
+    state = model.optimizer.get_weights() if model.optimizer.weights else []
+    model.optimizer = DistributedOptimizer(model.optimizer, compression=compression)
+    model.compile(model.optimizer, model.loss, metrics=getattr(model, "metrics", None) or None,
+                  loss_weights=getattr(model, "loss_weights", None))
+    if state:
+        model._make_train_function()
+        model.optimizer.set_weights(state)
+
+
+__all__ = ["Compression", "DistributedOptimizer", "allgather", "allreduce", "average", "broadcast",
+           "broadcast_global_variables", "callbacks", "init", "load_model", "local_rank",
+           "local_size", "rank", "shard", "shutdown", "size"]

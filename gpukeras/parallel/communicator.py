@@ -1,0 +1,156 @@
+"""Communicators: the ranks of a job, and sums over them. `mpirun -n 4 python train.py` makes four.
+
+We launch and meet by MPI (mpi4py); what is here is only what training needs of it.
+"""
+import os
+import sys
+import time
+
+import numpy as np
+
+from ..errors import DeviceError
+
+# set by the launchers of Open MPI, MPICH and Intel MPI, MVAPICH, and by Slurm's
+_LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MV2_COMM_WORLD_SIZE")
+_WAITING = 7301                      # tag of the message "I wait", sent when time has run out
+
+
+class Communicator:
+    """One process alone; a base for the others.
+
+    rank: number of this process, from 0. size: how many there are. local_rank: its number among
+    the processes of this machine, local_size: how many these are.
+    """
+
+    rank, size, local_rank, local_size = 0, 1, 0, 1
+
+    def allreduce(self, array):
+        """Replaces a contiguous array by the sum over all ranks, in place."""
+
+    def broadcast(self, array, root=0):
+        """Replaces an array by that of rank `root`, in place."""
+
+    def gather(self, value):
+        """The values of all ranks, in the order of ranks."""
+        return [value]
+
+    def barrier(self):
+        """Waits until all ranks are here."""
+
+
+class MpiCommunicator(Communicator):
+    """All processes that mpirun started.
+
+    timeout: seconds to wait for the other ranks before the job is ended with the names of those
+    that did not come.
+    """
+
+    def __init__(self, mpi, timeout=300.0):
+        self.mpi, self.world, self.timeout = mpi, mpi.COMM_WORLD, timeout
+        self.rank, self.size = self.world.Get_rank(), self.world.Get_size()
+        here = self.world.Split_type(mpi.COMM_TYPE_SHARED)
+        self.local_rank, self.local_size = here.Get_rank(), here.Get_size()
+
+    def allreduce(self, array):
+        self._wait(self.world.Iallreduce(self.mpi.IN_PLACE, _plain(array)), "an allreduce")
+
+    def broadcast(self, array, root=0):
+        self._check_root(root)
+        if not array.flags.c_contiguous:
+            raise ValueError("broadcast: got a strided array, expected a contiguous one")
+        self._wait(self.world.Ibcast(array.reshape(-1).view(np.uint8), root), "a broadcast")
+
+    def gather(self, value):
+        self.barrier()
+        return self.world.allgather(value)
+
+    def barrier(self):
+        self._wait(self.world.Ibarrier(), "a barrier")
+
+    def _check_root(self, root):
+        if not 0 <= root < self.size:
+            raise ValueError(f"root_rank {root}: got a job of {self.size} ranks, expected 0 to "
+                             f"{self.size - 1}")
+
+    def _wait(self, request, what):
+        """Until the request is done; ends the whole job when time runs out."""
+        start = time.monotonic()
+        while not request.Test():
+            spent = time.monotonic() - start
+            if spent > self.timeout:
+                self._give_up(what)
+            if spent > 0.002:        # at first spin: most sums take less than waking up
+                time.sleep(0.0005)
+
+    def _give_up(self, what):
+        others = [r for r in range(self.size) if r != self.rank]
+        sent = [self.world.isend(self.rank, r, _WAITING) for r in others]
+        here, until = {self.rank}, time.monotonic() + 2.0
+        while time.monotonic() < until:
+            if self.world.iprobe(tag=_WAITING):
+                here.add(self.world.recv(tag=_WAITING))
+            time.sleep(0.01)
+        absent = [r for r in range(self.size) if r not in here]
+        if self.rank == min(here):
+            print(f"gpukeras: rank {', '.join(map(str, absent)) or '?'} did not come to {what} "
+                  f"within {self.timeout:g} s: it is stuck, has ended, or runs other steps than "
+                  f"the rest. The job ends here.", file=sys.stderr, flush=True)
+        del sent
+        self.world.Abort(1)
+
+
+def _plain(array):
+    """The array, if MPI can sum it in place."""
+    if not array.flags.c_contiguous or array.dtype.char not in "fdiqlB?":
+        raise ValueError(f"allreduce: got {array.dtype}{list(array.shape)}, expected a contiguous "
+                         "array of float32, float64, int32 or int64")
+    return array
+
+
+_current = None
+
+
+def current():
+    """The communicator of this process; DeviceError before `init`."""
+    if _current is None:
+        raise DeviceError("hvd has not been initialized. Try: hvd.init() first in the script")
+    return _current
+
+
+def init(communicator=None, timeout=300.0):
+    """Meets the other ranks; a process that no mpirun started is alone. Further calls do nothing.
+
+    # Raises
+        DeviceError: if mpirun started this process, but mpi4py is missing.
+    """
+    global _current
+    if communicator is not None:
+        _current = communicator
+    elif _current is None:
+        _current = _meet(timeout)
+    return _current
+
+
+def _meet(timeout):
+    if not any(name in os.environ for name in _LAUNCHED):
+        return Communicator()
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        raise DeviceError(f"mpirun started this process, but mpi4py cannot be imported: {error}. "
+                          "Try: pip install gpukeras[mpi]") from error
+    return MpiCommunicator(MPI, timeout)
+
+
+def shutdown():
+    """Forgets the communicator."""
+    global _current
+    _current = None
+
+
+def average(value):
+    """The mean over all ranks of an array or a number; float64 inside."""
+    total = np.array(value, np.float64)
+    group = current()
+    group.allreduce(total)
+    return total / group.size

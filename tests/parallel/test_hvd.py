@@ -1,0 +1,177 @@
+"""hvd: one process alone, and real jobs under mpirun on this machine."""
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpukeras.hvd as hvd
+from gpukeras import backend as K
+from gpukeras import layers, models, optimizers
+from gpukeras.errors import DeviceError
+from gpukeras.graph import Placeholder
+from gpukeras.parallel import communicator
+from gpukeras.parallel.communicator import Communicator
+from gpukeras.parallel.gradients import AllReduce, average_gradients
+
+HERE = Path(__file__).resolve().parent
+SCRIPT = HERE / "train_digits.py"
+
+
+def mpirun():
+    """The command, or None: from the wheel beside this Python, else from the system."""
+    beside = Path(sys.executable).parent / "mpirun"
+    return str(beside) if beside.exists() else shutil.which("mpirun")
+
+
+def job(n, *args, **environ):
+    """(exit code, output, seconds) of the training script on n ranks."""
+    if mpirun() is None or not _has_mpi4py():
+        pytest.skip("no mpirun and mpi4py: pip install gpukeras[mpi]")
+    command = [mpirun(), "--allow-run-as-root", "--oversubscribe", "-n", str(n), sys.executable,
+               str(SCRIPT), *map(str, args)]
+    env = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "GPUKERAS_DEVICE": "cpu",
+           "OMP_NUM_THREADS": "1", "GPUKERAS_THREADS": "1", **environ}
+    start = time.monotonic()
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout + done.stderr, time.monotonic() - start
+
+
+def _has_mpi4py():
+    try:
+        import mpi4py
+    except ImportError:
+        return False
+    return bool(mpi4py)
+
+
+@pytest.fixture(autouse=True)
+def alone():
+    communicator.shutdown()
+    yield
+    communicator.shutdown()
+
+
+class Pair(Communicator):
+    """Rank 0 of two ranks; the other one always has `other`."""
+
+    size = 2
+
+    def __init__(self, other):
+        self.other, self.calls = other, []
+
+    def allreduce(self, array):
+        self.calls.append(array.copy())
+        array += self.other
+
+    def broadcast(self, array, root=0):
+        array[...] = self.other
+
+    def gather(self, value):
+        return [value, value * 0 + self.other]
+
+
+# ---------------------------------------------------------------- one process
+
+def test_before_init_an_error_says_what_to_do():
+    with pytest.raises(DeviceError, match="hvd.init"):
+        hvd.rank()
+
+
+def test_a_process_that_no_mpirun_started_is_alone():
+    hvd.init()
+    assert (hvd.rank(), hvd.size(), hvd.local_rank(), hvd.local_size()) == (0, 1, 0, 1)
+    np.testing.assert_array_equal(hvd.allreduce(np.arange(3.0)), np.arange(3.0))
+    assert hvd.shard([1, 2, 3]) == [1, 2, 3]
+
+
+def test_values_are_averaged_summed_gathered_and_broadcast():
+    hvd.init(Pair(3))
+    assert hvd.allreduce(5.0) == 4 and hvd.allreduce(5.0, average=False) == 8
+    np.testing.assert_array_equal(hvd.allgather([1.0]), [1, 3])
+    np.testing.assert_array_equal(hvd.broadcast([1, 2], 0), [3, 3])
+
+
+def test_shards_are_equally_long():
+    hvd.init(Pair(0))
+    x, y = hvd.shard(np.arange(7), list("abcdefg"))
+    assert list(x) == [0, 2, 4] and y == ["a", "c", "e"]
+
+
+@pytest.mark.parametrize("compression", ["none", "fp16"])
+def test_gradients_travel_as_one_message(compression):
+    group = hvd.init(Pair(1.0))
+    a, b = Placeholder("float32", (2, 3)), Placeholder("float32", (4,))
+    means = average_gradients([a, b], compression)
+    values = [np.full((2, 3), 1 / 3, "f4"), np.arange(4, dtype="f4")]
+    got = K.function([a, b], means)(values)
+    sent = np.concatenate([v.ravel() for v in values])
+    if compression == "fp16":
+        sent = sent.astype("f2").astype("f4")
+    assert len(group.calls) == 1
+    np.testing.assert_array_equal(group.calls[0], sent)
+    np.testing.assert_allclose(np.concatenate([g.ravel() for g in got]), (sent + 1) / 2)
+    assert AllReduce("none") != AllReduce("fp16")
+
+
+def test_the_optimizer_keeps_its_class_name_config_and_clips_after_averaging():
+    hvd.init(Pair(np.float32(7)))
+    plain = optimizers.SGD(1.0, clipvalue=3.0)
+    optimizer = hvd.DistributedOptimizer(plain)
+    assert type(optimizer).__name__ == "SGD" and optimizer.get_config() == plain.get_config()
+    w = K.variable(np.zeros(2))
+    step = K.function([], [], optimizer.get_updates(K.sum(w * K.constant([-5.0, 3.0])), [w]))
+    step([])
+    np.testing.assert_allclose(K.get_value(w), [-1, -3])     # means 1 and 5; the second is clipped
+
+
+def test_warm_up_and_schedule_follow_horovods_formulas():
+    hvd.init(Pair(0))
+    model = models.Sequential([layers.Dense(1, input_shape=(2,))])
+    model.compile(optimizers.SGD(0.8, momentum=0.5), "mse")
+    warm = hvd.callbacks.LearningRateWarmupCallback(warmup_epochs=2)
+    later = hvd.callbacks.LearningRateScheduleCallback(0.1, start_epoch=3)
+    history = model.fit(np.zeros((8, 2)), np.zeros(8), 4, epochs=4, verbose=0,
+                        callbacks=[warm, later])
+    # rate * (1 + (epoch + 1 / steps) / warmup) / 2 at the last batch of each warm-up epoch
+    np.testing.assert_allclose(history.history["lr"], [0.6, 0.8, 0.8, 0.08], rtol=1e-6)
+    assert np.isclose(K.get_value(model.optimizer.momentum), 0.5)
+
+
+# ---------------------------------------------------------------- under mpirun
+
+def load(out, rank):
+    with np.load(f"{out}.{rank}.npz") as file:
+        return {name: file[name] for name in file}
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_ranks_train_as_one_process_does_on_the_whole_batch(tmp_path, n):
+    first = str(tmp_path / "first.h5")
+    code, words, _ = job(1, tmp_path / "one", 10, 16, FIRST=first)
+    assert code == 0, words
+    code, words, _ = job(n, tmp_path / "many", 10, 16, WEIGHTS=first)
+    assert code == 0, words
+    one, many = load(tmp_path / "one", 0), [load(tmp_path / "many", r) for r in range(n)]
+    for name, value in many[0].items():
+        for other in many[1:]:
+            np.testing.assert_array_equal(other[name], value, err_msg=f"ranks differ in {name}")
+        np.testing.assert_allclose(value, one[name], rtol=1e-4, atol=2e-6, err_msg=name)
+    assert one["loss"][1] < one["loss"][0]
+
+
+def test_a_killed_rank_ends_the_job_and_is_named(tmp_path):
+    code, words, seconds = job(3, tmp_path / "out", 10, 15, "kill", 1, 3)
+    assert code != 0 and seconds < 30
+    assert "rank 1" in words and "signal 9" in words.lower()
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_hanging_rank_is_named_after_the_time_out(tmp_path):
+    code, words, seconds = job(3, tmp_path / "out", 10, 15, "hang", 2, 3)
+    assert code != 0 and seconds < 30
+    assert "rank 2 did not come to an allreduce within 5 s" in words
