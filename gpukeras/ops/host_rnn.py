@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from ..blas import bind_gemm
+from ..blas import bind_gemm, bind_stack
 from ..team import in_turn, team
 
 Run = Callable[[], object]
@@ -106,139 +106,132 @@ def _off(mask: Arrays) -> tuple[np.ndarray | None, list[Run]]:
 
 # ---- long short-term memory
 
-_ORDER = (0, 1, 3, 2)                              # i f o g: the three sigmoids side by side
+class _Chunk:
+    """A few steps of a walk over time.  Arrays (B, S, ..) are read and written for all of them at
+    once: row after row of one step alone is a cache and page miss each.
 
-
-class _LstmBlocks:
-    """Scratch of one LSTM step: a contiguous (B, U) block for each gate, in the order i f o g.
-
-    NumPy is two to four times faster on them than on columns of the (B, S, 4U) results.
+    Inside, arrays are (steps, .., B, U) in the order of the walk, and gates lie in the order i f o g,
+    the three sigmoids side by side; in the results it is i f c o.
     """
 
-    def __init__(self, rows: int, units: int, r: np.ndarray) -> None:
-        self.z = np.empty((4, rows, units), r.dtype)
-        self.i, self.f, self.o, self.g = self.z
-        self.weights = np.empty((4, *r.shape[:1], units), r.dtype)
-        self.columns = [slice(k * units, (k + 1) * units) for k in _ORDER]
+    BYTES = 5 << 17                                 # of the gates: they stay in a common L2
 
-    def of(self, x: np.ndarray) -> list[np.ndarray]:
-        """The columns of the gates of x (..., 4U), in our order."""
-        return [x[..., c] for c in self.columns]
+    def __init__(self, times: range) -> None:
+        self.times, self.count = times, len(times)
+        self.part = slice(min(times), max(times) + 1)
+
+    @classmethod
+    def walk(cls, steps: int, step_bytes: int, backwards: bool) -> list[_Chunk]:
+        """Chunks of the steps in order."""
+        order = _walk(steps, backwards)
+        size = max(1, cls.BYTES // max(1, step_bytes))
+        return [cls(order[i:i + size]) for i in range(0, steps, size)]
+
+    def seen(self, x: np.ndarray) -> np.ndarray:
+        """x (B, S, ..) as (steps, B, ..)."""
+        here = x[:, self.part].swapaxes(0, 1)
+        return here if self.times.step > 0 else here[::-1]
+
+    def gates(self, x: np.ndarray, z: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The halves of x (B, S, 4U) and of z (steps, 4, B, U) that hold the same gates."""
+        return _halves(self.seen(x), z[:self.count])
+
+
+def _halves(x: np.ndarray, z: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """x (.., B, 4U) in the order i f c o and z (.., 4, B, U) in the order i f o g, half by half."""
+    x = np.moveaxis(x.reshape(*x.shape[:-1], 4, -1), -2, -3)
+    return [(x[..., :2, :, :], z[..., :2, :, :]), (x[..., 3:1:-1, :, :], z[..., 2:, :, :])]
 
 
 def bind_lstm(op, ins: Arrays, outs: Arrays) -> Run:
-    """run() of an Lstm op on its arrays."""
+    """run() of an Lstm op on its arrays: some ten calls a step."""
     xw, r, h0, c0, *mask = ins
     rows, steps, units = outs[0].shape
-    s = _LstmBlocks(rows, units, r)
     fast = (op.activation, op.recurrent_activation) == ("tanh", "sigmoid")
-    half = 0.5 if fast else 1.0                    # the inner half of tanh(x / 2) / 2 + 1 / 2
-    off, calls = _off(mask)
-    h, c, a = (np.empty((rows, units), r.dtype) for _ in range(3))
-    products = [bind_gemm(h, w, z, accumulate=True, split=False) for w, z in zip(s.weights, s.z)]
+    chunks = _Chunk.walk(steps, 4 * rows * units * r.itemsize, op.reverse)
+    most = max(k.count for k in chunks)
+    all_z = np.empty((most, 4, rows, units), r.dtype)
+    h, c = np.empty((2, most + 1, rows, units), r.dtype)            # [0] is the state before
+    a, weights = np.empty((rows, units), r.dtype), np.empty((4, *r.shape[:1], units), r.dtype)
+    # sigmoid(x) = tanh(x / 2) / 2 + 1 / 2: the inner half goes into weights and inputs
+    scales = np.array([0.5, 0.5, 0.5, 1] if fast else [1] * 4, r.dtype)[:, None, None]
+    half = np.array(0.5, r.dtype)
     act, ract = _APPLY[op.activation], _APPLY[op.recurrent_activation]
-    sigmoids = s.z[:3]
-
-    def start() -> None:
-        np.copyto(h, h0)
-        np.copyto(c, c0)
-        for to, w in zip(s.weights[:3], s.of(r)):
-            np.multiply(w, half, out=to)
-        np.copyto(s.weights[3], s.of(r)[3])
-
-    def step(t, x, y, ht, ct) -> None:
-        for to, part in zip(sigmoids, x):
-            np.multiply(part, half, out=to)
-        np.copyto(s.g, x[3])
-        for product in products:
-            product()
-        if fast:
-            np.tanh(s.z, out=s.z)
-            np.multiply(sigmoids, 0.5, out=sigmoids)
-            np.add(sigmoids, 0.5, out=sigmoids)
-        else:
-            ract(sigmoids)
-            act(s.g)
-        kept = None if off is None else (np.array(h), np.array(c))
-        np.multiply(s.i, s.g, out=a)
-        np.multiply(c, s.f, out=c)
-        np.add(c, a, out=c)
-        np.copyto(a, c)
-        act(a)
-        np.multiply(s.o, a, out=h)
-        if kept is not None:
-            np.copyto(h, kept[0], where=off[:, t, None])
-            np.copyto(c, kept[1], where=off[:, t, None])
-        np.copyto(ht, h)
-        np.copyto(ct, c)
-        for to, part in zip(y, s.z):
-            np.copyto(to, part)
-
-    calls.append(start)
-    for t in _walk(steps, op.reverse):
-        calls.append(partial(step, t, s.of(xw[:, t]), s.of(outs[2][:, t]), outs[0][:, t],
-                             outs[1][:, t]))
+    off, calls = _off(mask)
+    calls += [partial(np.multiply, x, s, to) for (x, to), s in zip(
+        _halves(r, weights), (scales[:2], scales[2:]))]
+    calls += [partial(np.copyto, h[0], h0), partial(np.copyto, c[0], c0)]
+    for chunk in chunks:
+        calls += [partial(np.multiply, x, s, to) for (x, to), s in zip(
+            chunk.gates(xw, all_z), (scales[:2], scales[2:]))]
+        for k, t in enumerate(chunk.times):
+            z = all_z[k]
+            i, f, o, g = z
+            calls.append(bind_stack(np.broadcast_to(h[k], z.shape), weights, z, True))
+            if fast:
+                calls += [partial(np.tanh, z, out=z), partial(np.multiply, z[:3], half, z[:3]),
+                          partial(np.add, z[:3], half, z[:3])]
+            else:
+                calls += [partial(ract, z[:3]), partial(act, g)]
+            calls += [partial(np.multiply, i, g, a), partial(np.multiply, c[k], f, c[k + 1]),
+                      partial(np.add, c[k + 1], a, c[k + 1]),
+                      *([partial(np.tanh, c[k + 1], out=a)] if op.activation == "tanh" else
+                        [partial(np.copyto, a, c[k + 1]), partial(act, a)]),
+                      partial(np.multiply, o, a, h[k + 1]),
+                      *_keep(off, t, [(h[k + 1], h[k]), (c[k + 1], c[k])])]
+        for out, state in ((outs[0], h), (outs[1], c)):
+            calls += [partial(np.copyto, chunk.seen(out), state[1:chunk.count + 1]),
+                      partial(np.copyto, state[0], state[chunk.count])]
+        calls += [partial(np.copyto, to, part) for to, part in chunk.gates(outs[2], all_z)]
     return in_turn(calls)
 
 
 def bind_lstm_grad(op, ins: Arrays, outs: Arrays) -> Run:
     """run() of an LstmGrad op on its arrays."""
-    gates, c, c0, r, gh_all, *more = ins
-    gz, gh, gc = outs
-    gc_all = more.pop(0) if op.has_gc else None
+    gates, c, c0, r, all_gh, *more = ins
+    gz, gh, gc0 = outs
+    all_gc = more.pop(0) if op.has_gc else None
     rows, steps, units = c.shape
-    off, calls = _off(more)
-    y, z = _LstmBlocks(rows, units, r), _LstmBlocks(rows, units, r)
-    slope = np.empty_like(y.z)
-    now, before, a, d = (np.empty((rows, units), gz.dtype) for _ in range(4))
-    products = [bind_gemm(block, w.T, gh, accumulate=bool(k), split=False)
-                for k, (block, w) in enumerate(zip(z.z, y.weights))]
+    chunks = _Chunk.walk(steps, 4 * rows * units * gz.itemsize, not op.reverse)
+    most = max(k.count for k in chunks)
+    all_y = np.empty((most, 4, rows, units), gz.dtype)
+    z, slope, weights = (np.empty((4, n, units), gz.dtype) for n in (rows, rows, r.shape[0]))
+    all_c, all_a, up = np.empty((3, most, rows, units), gz.dtype)
+    now, d, other = np.empty((3, rows, units), gz.dtype)
+    gc = (gc0, other)                               # old and new in turns
     act, d_act = _APPLY[op.activation], _SLOPE[op.activation]
     d_ract = _SLOPE[op.recurrent_activation]
-
-    def start() -> None:
-        gh.fill(0)
-        gc.fill(0)
-        for to, w in zip(y.weights, y.of(r)):
-            np.copyto(to, w)
-
-    def step(t, gates_t, gz_t, c_t, c_before) -> None:
-        for to, part in zip(y.z, gates_t):
-            np.copyto(to, part)
-        np.copyto(a, c_t)
-        act(a)
-        np.copyto(before, c_before)
-        np.add(gh_all[:, t], gh, out=now)
-        if gc_all is not None:
-            np.add(gc, gc_all[:, t], out=gc)
-        kept = None if off is None else (np.array(now), np.array(gc))
-        np.multiply(now, a, out=z.o)
-        d_act(a, d)
-        np.multiply(d, y.o, out=d)
-        np.multiply(d, now, out=d)
-        np.add(gc, d, out=gc)
-        np.multiply(gc, y.g, out=z.i)
-        np.multiply(gc, before, out=z.f)
-        np.multiply(gc, y.i, out=z.g)
-        d_ract(y.z[:3], slope[:3])
-        d_act(y.g, slope[3])
-        np.multiply(z.z, slope, out=z.z)
-        np.multiply(gc, y.f, out=gc)
-        for product in products:
-            product()
-        if kept is not None:
-            where = off[:, t, None]
-            np.copyto(z.z, 0, where=where)
-            np.copyto(gh, kept[0], where=where)
-            np.copyto(gc, kept[1], where=where)
-        for to, part in zip(gz_t, z.z):
-            np.copyto(to, part)
-
-    calls.append(start)
-    order = list(_walk(steps, not op.reverse))
-    previous = {t: c[:, t + 1 if op.reverse else t - 1] for t in order[:-1]} | {order[-1]: c0}
-    for t in order:
-        calls.append(partial(step, t, y.of(gates[:, t]), z.of(gz[:, t]), c[:, t], previous[t]))
+    off, calls = _off(more)
+    calls += [partial(gh.fill, 0), partial(gc0.fill, 0)]
+    calls += [partial(np.copyto, to, x) for x, to in _halves(r, weights)]
+    last, number = (steps - 1 if op.reverse else 0), 0
+    for chunk in chunks:
+        n = chunk.count
+        calls += [partial(np.copyto, to, x) for x, to in chunk.gates(gates, all_y)]
+        calls += [partial(np.copyto, all_a[:n], chunk.seen(c)), partial(act, all_a[:n]),
+                  partial(np.copyto, up[:n], chunk.seen(all_gh))]
+        # the cell before each step: the next one of the walk
+        before = [c0 if t == last else c[:, t + 1 if op.reverse else t - 1] for t in chunk.times]
+        calls += [partial(np.copyto, all_c[k], b) for k, b in enumerate(before)]
+        for k, t in enumerate(chunk.times):
+            y, a, old, new = all_y[k], all_a[k], gc[number % 2], gc[1 - number % 2]
+            i, f, o, g = y
+            number += 1
+            calls.append(partial(np.add, up[k], gh, now))
+            if all_gc is not None:
+                calls.append(partial(np.add, old, all_gc[:, t], old))
+            calls += [partial(np.multiply, now, a, z[2]), partial(d_act, a, d),
+                      partial(np.multiply, d, o, d), partial(np.multiply, d, now, d),
+                      partial(np.add, old, d, d),                   # d: all that reaches c
+                      partial(np.multiply, d, g, z[0]), partial(np.multiply, d, all_c[k], z[1]),
+                      partial(np.multiply, d, i, z[3]), partial(np.multiply, d, f, new),
+                      partial(d_ract, y[:3], slope[:3]), partial(d_act, g, slope[3]),
+                      partial(np.multiply, z, slope, y),
+                      bind_stack(y, weights.swapaxes(1, 2), gh),
+                      *_keep(off, t, [(gh, now), (new, old)]), *_clear(off, t, list(y))]
+        calls += [partial(np.copyto, to, x) for to, x in chunk.gates(gz, all_y)]
+    if steps % 2:
+        calls.append(partial(np.copyto, gc0, other))
     return in_turn(calls)
 
 
