@@ -137,6 +137,17 @@ def plan_concat(op: Any, ins: Types, outs: Types) -> LaunchPlan:
                    for i, (x, start) in enumerate(zip(ins, starts))))
 
 
+def plan_shift(op: Any, ins: Types, outs: Types) -> LaunchPlan:
+    first, x = ins
+    s, step = strides_of(x.shape), strides_of(x.shape)[op.axis]
+    n = x.shape[op.axis]
+    stays = tuple(d - (i == op.axis) for i, d in enumerate(x.shape))
+    return _plan(copy_box(In(0), Out(0), x.dtype, first.shape, strides_of(first.shape), s,
+                          y0=(n - 1) * step if op.reverse else 0),
+                 copy_box(In(1), Out(0), x.dtype, stays, s, s, x0=step if op.reverse else 0,
+                          y0=0 if op.reverse else step))
+
+
 def plan_tile(op: Any, ins: Types, outs: Types) -> LaunchPlan:
     x, = ins
     strides = strides_of(x.shape)

@@ -19,7 +19,7 @@ from .plans_rnn import (ACTIVATIONS, plan_gru, plan_gru_grad, plan_lstm, plan_ls
                         plan_simple_rnn, plan_simple_rnn_grad)
 from .record import Kernel
 from .scan import last, scan
-from .shape import concat, slice_axis, transpose
+from .shape import concat, shift, slice_axis, transpose
 
 Types = tuple[TensorType, ...]
 
@@ -52,10 +52,7 @@ def parts(x: Tensor, n: int) -> list[Tensor]:
 
 def states_before(history: Tensor, first: Tensor, reverse: bool) -> Tensor:
     """(B, S, U): the state that entered each step."""
-    first = expand_dims(first, 1)
-    if reverse:
-        return concat([slice_axis(history, 1, 1, None), first], 1)
-    return concat([first, slice_axis(history, 1, None, -1)], 1)
+    return shift(expand_dims(first, 1), history, 1, reverse)
 
 
 def rows_of(x: Tensor) -> Tensor:

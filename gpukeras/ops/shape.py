@@ -10,8 +10,8 @@ from ..errors import ShapeError
 from ..graph import Node, Op, Tensor, TensorType, as_tensor
 from .broadcast import expand_dims, normal_axes, reshape, squeeze, sum_
 from .math import cast, common_dtype
-from .plans_copy import (plan_concat, plan_pack, plan_pad, plan_repeat, plan_reverse, plan_slice,
-                         plan_tile, plan_transpose, plan_unslice)
+from .plans_copy import (plan_concat, plan_pack, plan_pad, plan_repeat, plan_reverse, plan_shift,
+                         plan_slice, plan_tile, plan_transpose, plan_unslice)
 from .record import Kernel
 
 
@@ -197,6 +197,56 @@ class ConcatGrad(Op):
         return start, start + sizes[self.which]
 
 
+class Shift(Op):
+    """x moved one place along `axis`; `first` (size 1 there) enters, and the last element leaves.
+
+    reverse: moved the other way, so that `first` becomes the last one.
+    """
+
+    params = ("axis", "reverse")
+    cuda = Kernel("copy.cu", plan_shift)
+    reverse = False
+
+    def infer(self, first: TensorType, x: TensorType) -> TensorType:
+        wanted = tuple(1 if i == self.axis else d for i, d in enumerate(x.shape))
+        fits = len(first.shape) == x.ndim and all(
+            a == b or None in (a, b) for a, b in zip(first.shape, wanted))
+        if not fits or first.dtype != x.dtype or x.shape[self.axis] == 0:
+            raise ShapeError(f"got {first} to put before {x}, expected {x.with_shape(wanted)} and "
+                             f"at least one place along axis {self.axis}")
+        return x
+
+    def grad(self, node: Node, gy: Tensor):
+        ends = [(0, 1), (1, None)] if not self.reverse else [(-1, None), (0, -1)]
+        g_first, g_rest = (slice_axis(gy, self.axis, *end) for end in ends)
+        room = (1, 0) if self.reverse else (0, 1)
+        pads = [room if i == self.axis else (0, 0) for i in range(gy.ndim)]
+        return g_first, pad(g_rest, pads)
+
+    def _parts(self, x, y) -> tuple:
+        """(where `first` goes, what stays of x, where that goes)"""
+        def at(part):
+            return (slice(None),) * self.axis + (part,)
+        if self.reverse:
+            return y[at(slice(-1, None))], x[at(slice(1, None))], y[at(slice(None, -1))]
+        return y[at(slice(1))], x[at(slice(None, -1))], y[at(slice(1, None))]
+
+    def numpy(self, first, x):
+        y = np.empty(x.shape, x.dtype)
+        place, stays, to = self._parts(x, y)
+        place[...], to[...] = first, stays
+        return y
+
+    def host(self, ins, outs):
+        first, x = ins
+        place, stays, to = self._parts(x, outs[0])
+
+        def run() -> None:
+            np.copyto(place, first)
+            np.copyto(to, stays)
+        return run
+
+
 class Tile(Op):
     """x laid side by side reps[axis] times."""
 
@@ -337,6 +387,11 @@ def concat(xs: Sequence[Any], axis: int = -1) -> Tensor:
     """The tensors joined along an axis."""
     xs = common_dtype(xs)
     return Concat(normal_axes(axis, xs[0].ndim)[0])(*xs) if len(xs) > 1 else xs[0]
+
+
+def shift(first: Tensor, x: Tensor, axis: int, reverse: bool = False) -> Tensor:
+    """x moved one place along an axis, with `first` in the place that becomes free."""
+    return Shift(normal_axes(axis, x.ndim)[0], bool(reverse))(first, x)
 
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Tensor:

@@ -4,8 +4,8 @@ from check import SIZES, Case
 
 from gpukeras.ops.broadcast import (BroadcastLike, BroadcastTo, DynamicReshape, ExpandDims, Reshape,
                                     ReshapeLike, Shape, Squeeze)
-from gpukeras.ops.shape import (Concat, ConcatGrad, Pack, Pad, Repeat, Reverse, Slice, SliceGrad,
-                                Tile, Transpose, Unslice)
+from gpukeras.ops.shape import (Concat, ConcatGrad, Pack, Pad, Repeat, Reverse, Shift, Slice,
+                                SliceGrad, Tile, Transpose, Unslice)
 
 FULL = (None, None, None)
 ALL = ("float32", "float16", "float64")
@@ -28,6 +28,9 @@ CASES = [
     Case(Concat(0), ((3, 4), (0, 4), (2, 4))),
     Case(Concat(2), ((2, 3, 4), (2, 3, 5)), batch=True),
     Case(ConcatGrad(1, 1), ((3, 7), (3, 2), (3, 5))),
+    *(Case(Shift(axis, reverse), (first, (3, 5, 33)))
+      for axis, first in ((1, (3, 1, 33)), (2, (3, 5, 1))) for reverse in (False, True)),
+    Case(Shift(0), ((1, 4), (1, 4))),
     Case(Tile((2, 3)), ((4, 5),)),
     Case(Tile((1, 2, 1)), ((2, 33, 3),), batch=True),
     Case(Repeat(3, 1), ((2, 11, 5),)),
