@@ -194,3 +194,32 @@ def test_same_seed_in_numpy_gives_the_same_weights():
         layer(L.Input((3,)))
         found.append(layer.get_weights()[0])
     np.testing.assert_array_equal(*found)
+
+
+def test_wrapping_a_frozen_layer_leaves_it_frozen():
+    dense = L.Dense(2, trainable=False)
+    wrapped = L.TimeDistributed(dense)
+    wrapped(L.Input((4, 3)))
+    assert not dense.trainable and wrapped.trainable_weights == []
+    wrapped.trainable = True
+    assert dense.trainable and len(wrapped.trainable_weights) == 2
+
+
+def test_layers_in_lists_and_dicts_are_found():
+    class Towers(L.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.steps = [L.Dense(3, kernel_regularizer="l2"), (L.BatchNormalization(),)[0]]
+            self.heads = {"a": L.Dense(2), "b": L.Dense(1)}
+
+        def call(self, x):
+            for step in self.steps:
+                x = step(x)
+            return [head(x) for head in self.heads.values()]
+
+    layer, x = Towers(), L.Input((4,))
+    ys = layer(x)
+    assert [K.int_shape(y) for y in ys] == [(None, 2), (None, 1)]
+    assert len(layer.trainable_weights) == 8 and len(layer.weights) == 10
+    assert len(layer.losses) == 1 and len(layer.updates) == 2
+    assert len(layer.get_updates_for(x)) == 2 and len(layer.get_losses_for(None)) == 1
