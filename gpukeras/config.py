@@ -9,6 +9,7 @@ FLAGS = {
     "GPUKERAS_CHECK": ("0", "1 runs every step on NumPy as well and names the first that differs"),
     "GPUKERAS_REPLAY": ("1", "0 launches every step itself instead of replaying a captured graph"),
     "GPUKERAS_THREADS": ("", "threads of the host's team; empty: the CPUs this process may use"),
+    "GPUKERAS_VIRTUAL_DEVICES": ("", "GPUs that multi_gpu_model shall find; empty: those there"),
     "GPUKERAS_CACHE": ("", "folder of compiled kernels; empty: ~/.cache/gpukeras"),
 }
 

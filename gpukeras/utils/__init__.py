@@ -1,6 +1,6 @@
 """Keras's `utils`."""
 from . import conv_utils, data_utils, generic_utils, io_utils, layer_utils
-from . import np_utils, vis_utils
+from . import multi_gpu_utils, np_utils, training_utils, vis_utils
 from .data_utils import GeneratorEnqueuer, OrderedEnqueuer, Sequence, get_file
 from .generic_utils import (CustomObjectScope, Progbar, custom_object_scope,
                             deserialize_keras_object, get_custom_objects, serialize_keras_object)
@@ -8,3 +8,10 @@ from .io_utils import HDF5Matrix
 from .layer_utils import convert_all_kernels_in_model, get_source_inputs, print_summary
 from .np_utils import normalize, to_categorical
 from .vis_utils import model_to_dot, plot_history, plot_model
+
+
+def __getattr__(name):
+    """multi_gpu_model, which needs models, when it is first asked for."""
+    if name == "multi_gpu_model":
+        return multi_gpu_utils.multi_gpu_model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,109 @@
+"""multi_gpu_model: Keras's way to train on several GPUs of one machine.
+
+What a parallel model computes does not depend on how many devices it names: losses, gradients,
+batch statistics and dropout masks are those of the whole batch. In this version one device of the
+process does all of it; to use several GPUs, start one process for each (gpukeras.hvd).
+"""
+import os
+import sys
+
+from ..config import number
+from ..devices.choose import no_gpu
+from ..models import Model
+
+_said = False
+
+
+def multi_gpu_model(model, gpus=None, cpu_merge=True, cpu_relocation=False):
+    """A model that trains `model` on several devices at once; the template keeps the weights.
+
+    # Arguments
+        model: the template, any Model or Sequential.
+        gpus: number of devices, at least 2, or a list of their numbers; None: all there are.
+        cpu_merge, cpu_relocation: accepted as in Keras; there is nothing for them to decide here.
+
+    # Returns
+        A model with the template's inputs and outputs. `save`, `save_weights`, `load_weights`,
+        `get_weights`, `set_weights`, `summary` and checkpoints act on the template.
+
+    # Raises
+        ValueError: for fewer than two devices, or more than there are. GPUKERAS_VIRTUAL_DEVICES=n
+            stands for n devices on any machine.
+    """
+    there = devices_there()
+    gpus = len(there) if gpus is None else gpus
+    several = isinstance(gpus, (list, tuple))
+    if (len(gpus) if several else gpus) <= 1:
+        raise ValueError("For multi-gpu usage to be effective, call `multi_gpu_model` with "
+                         f"`{'len(gpus)' if several else 'gpus'} >= 2`. Received: `gpus={gpus}`")
+    wanted = [f"/gpu:{i}" for i in (gpus if several else range(gpus))]
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise ValueError(
+            f"To call `multi_gpu_model` with `gpus={gpus}`, we expect the following devices to be "
+            f"available: {['/cpu:0', *wanted]}. However this machine only has: "
+            f"{['/cpu:0', *there]}. Try reducing `gpus`, or GPUKERAS_VIRTUAL_DEVICES="
+            f"{max(gpus) + 1 if several else gpus} to stand for them.")
+    _say_once(len(wanted))
+    return ParallelModel.of(model)
+
+
+def devices_there():
+    """Names of the devices that multi_gpu_model may be given: "/gpu:0", ..."""
+    virtual = number("GPUKERAS_VIRTUAL_DEVICES")
+    if virtual:
+        return [f"/gpu:{i}" for i in range(virtual)]
+    return [f"/gpu:{i}" for i in range(_gpus())]
+
+
+def _gpus():
+    """Number of visible GPUs."""
+    if os.environ.get("GPUKERAS_DEVICE", "").lower() in ("cpu", "emu") or no_gpu():
+        return 0
+    import importlib
+
+    return importlib.import_module("cupy").cuda.runtime.getDeviceCount()
+
+
+def _say_once(count):
+    global _said
+    if not _said:
+        _said = True
+        print(f"gpukeras: multi_gpu_model({count}): one device of this process does the work of "
+              f"all; for {count} GPUs run {count} processes (gpukeras.hvd)", file=sys.stderr)
+
+
+class ParallelModel(Model):
+    """A model over a template, whose weights, files and summary are the template's."""
+
+    template = None
+
+    @classmethod
+    def of(cls, template):
+        """The parallel model of a built template."""
+        def one(tensors):
+            return tensors[0] if len(tensors) == 1 else list(tensors)
+
+        # over the template's own tensors: its dropout masks are drawn once
+        model = cls(one(template.inputs), one(template.outputs))
+        model.template = template
+        return model
+
+    def compile(self, optimizer, *args, **kwargs):
+        """As Model.compile; the template is compiled alike, so that its files hold the optimizer.
+        """
+        super().compile(optimizer, *args, **kwargs)
+        self.template.compile(self.optimizer, *args, **kwargs)
+
+
+def _delegate(name):
+    def method(self, *args, **kwargs):
+        return getattr(self.template, name)(*args, **kwargs)
+
+    method.__name__, method.__doc__ = name, f"The template's `{name}`."
+    return method
+
+
+for _name in ("save", "save_weights", "load_weights", "get_weights", "set_weights", "summary",
+              "get_config", "to_json", "to_yaml"):
+    setattr(ParallelModel, _name, _delegate(_name))
