@@ -34,7 +34,9 @@ ROW_MAJOR, NO_TRANS, TRANS = 101, 111, 112
 WORTH_SPLITTING = 5e7
 # OpenBLAS's AVX-512 kernels do not pack where m * n * k is at most a million: 104 to 110
 # GFLOP/s where those that pack reach 87 to 95, so larger products are cut to that size.
-UNPACKED, UNPACKED_CORES, LEAST_CUT = 1e6, ("SkylakeX", "Cooperlake", "SapphireRapids"), 32
+# Where all of m, n, k are larger than PACKING_PAYS they are no slower whole.
+UNPACKED, UNPACKED_CORES = 1e6, ("SkylakeX", "Cooperlake", "SapphireRapids")
+LEAST_CUT, PACKING_PAYS = 32, 96
 
 _ALONE = Team(1)
 _library: Library | None | bool = False           # False: not looked for yet
@@ -253,30 +255,57 @@ def _blas_stack(found: Library, a: np.ndarray, b: np.ndarray, out: np.ndarray, a
     return run
 
 
-def _cut(found: Library | None, a: np.ndarray, b: np.ndarray, out: np.ndarray,
-         ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, bool]] | None:
-    """The product out = a @ b of matrices (or stacks of them) as several that need no packing:
-    [(part of a, part of b, part of out, added to what is there)], or None."""
-    if found is None or found.core not in UNPACKED_CORES:
+def _cut(found: Library | None, m: int, n: int, k: int) -> tuple[int, int] | None:
+    """(axis, size of a part) by which a product (m, k) @ (k, n) falls into parts that need no
+    packing: axis 2 the rows of a, 1 the columns of b, 0 the sum.  None: best as it is."""
+    if (found is None or found.core not in UNPACKED_CORES or 1.0 * m * n * k <= UNPACKED
+            or min(m, n, k) > PACKING_PAYS):
         return None
-    m, k = a.shape[-2:]
-    n = b.shape[-1]
-    if 1.0 * m * n * k <= UNPACKED:
-        return None
-    # along the rows of out, its columns, or the sum: where the parts stay largest
+    # the axis along which the parts stay largest
     most, axis = max((int(UNPACKED / max(1, k * n)), 2), (int(UNPACKED / max(1, m * k)), 1),
                      (int(UNPACKED / max(1, m * n)), 0))
     if most < LEAST_CUT:
         return None
     size = (k, n, m)[axis]
     even = -(-size // -(-size // most))                             # parts of about one size
-    step = min(-(-even // 16) * 16, most // 16 * 16)
+    return axis, min(-(-even // 16) * 16, most // 16 * 16)
+
+
+def _cut_stacks(a: np.ndarray, b: np.ndarray, out: np.ndarray, axis: int, step: int,
+                ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, bool]]:
+    """Stacks cut along `axis`: [(part of a, part of b, part of out, added to what is there)]."""
+    size = (a.shape[-1], b.shape[-1], a.shape[-2])[axis]
     cuts = [slice(i, min(i + step, size)) for i in range(0, size, step)]
     if axis == 2:
         return [(a[..., c, :], b, out[..., c, :], False) for c in cuts]
     if axis == 1:
         return [(a, b[..., c], out[..., c], False) for c in cuts]
     return [(a[..., c], b[..., c, :], out, i > 0) for i, c in enumerate(cuts)]
+
+
+def _cut_matrix(a: np.ndarray, b: np.ndarray, out: np.ndarray, axis: int, step: int,
+                accumulate: bool) -> Callable[[], None]:
+    """One product as a stack of equal parts, in one call, and what is left over."""
+    count = (a.shape[1], b.shape[1], a.shape[0])[axis] // step
+    rest = slice(count * step, None)
+
+    def parts(x: np.ndarray, along: int) -> np.ndarray:
+        shape = tuple(step if i == along else n for i, n in enumerate(x.shape))
+        return np.lib.stride_tricks.as_strided(x, (count,) + shape,
+                                               (x.strides[along] * step,) + x.strides)
+    if axis == 2:
+        first = bind_stack(parts(a, 0), b, parts(out, 0), accumulate)
+        left = a[rest], b, out[rest], accumulate
+    elif axis == 1:
+        whole = np.broadcast_to(a, (count,) + a.shape)
+        first = bind_stack(whole, parts(b, 1), parts(out, 1), accumulate)
+        left = a, b[:, rest], out[:, rest], accumulate
+    else:
+        first = bind_stack(parts(a, 1), parts(b, 0), out, accumulate)
+        left = a[:, rest], b[rest], out, True
+    if not left[0].size or not left[1].size:
+        return first
+    return in_turn([first, bind_gemm(*left, split=False)])
 
 
 def _numpy_gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool,
@@ -318,10 +347,9 @@ def bind_gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool = 
             parts = [(a[s], b, out[s]) for s in workers().split(m, 16)]
         return workers().bind([bind_gemm(*part, accumulate, alpha, False) for part in parts])
     found = library()
-    parts = _cut(found, a, b, out)
-    if parts and _leading(a) and _leading(b) and out.dtype.char in "fd":
-        return in_turn([bind_gemm(*part, accumulate or add, alpha, False)
-                        for *part, add in parts])
+    cut = _cut(found, m, n, k) if alpha == 1 and out.dtype.char in "fd" else None
+    if cut and _leading(a) and _leading(b):
+        return _cut_matrix(a, b, out, *cut, accumulate)
     run = _blas_gemm(found, a, b, out, accumulate, alpha) if found else None
     return run or _numpy_gemm(a, b, out, accumulate, alpha)
 
@@ -343,9 +371,10 @@ def bind_stack(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool =
     if out.ndim == 2:
         out = np.lib.stride_tricks.as_strided(out, (count,) + out.shape, (0,) + out.strides)
     found = library() if count > 1 else None
-    parts = _cut(found, a, b, out)
-    if parts:
-        return in_turn([bind_stack(*part, accumulate or add) for *part, add in parts])
+    cut = _cut(found, out.shape[1], out.shape[2], a.shape[2])
+    if cut:
+        return in_turn([bind_stack(*part, accumulate or add)
+                        for *part, add in _cut_stacks(a, b, out, *cut)])
     run = _blas_stack(found, a, b, out, accumulate) if found else None
     return run or in_turn([bind_gemm(*matrices, accumulate, split=False)
                            for matrices in zip(a, b, out)])

@@ -110,8 +110,8 @@ class _Chunk:
     """A few steps of a walk over time.  Arrays (B, S, ..) are read and written for all of them at
     once: row after row of one step alone is a cache and page miss each.
 
-    Inside, arrays are (steps, .., B, U) in the order of the walk, and gates lie in the order i f o g,
-    the three sigmoids side by side; in the results it is i f c o.
+    Inside, arrays are (steps, .., B, U) in the order of the walk, and gates lie in the order
+    i f o g, the three sigmoids side by side; in the results it is i f c o.
     """
 
     BYTES = 5 << 17                                 # of the gates: they stay in a common L2

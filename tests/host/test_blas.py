@@ -66,7 +66,8 @@ def test_accumulate_and_alpha():
     np.testing.assert_allclose(out, c - 0.5 * (a @ b), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("m,k,n", [(576, 96, 32), (32, 784, 400), (96, 1200, 32), (300, 300, 300)])
+@pytest.mark.parametrize("m,k,n", [(576, 96, 32), (32, 784, 400), (96, 1200, 32), (300, 300, 300),
+                                   (700, 100, 40), (100, 4001, 50), (784, 32, 400)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_products_cut_so_that_nothing_is_packed(m, k, n, dtype, monkeypatch):
     if blas.library():
