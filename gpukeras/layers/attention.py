@@ -7,12 +7,13 @@ import math
 from .. import backend as K
 from .base import Layer, is_list_of_shapes
 
-_FAR_BELOW = -1e9                                  # exp of it is 0 in every float type
+_FAR_BELOW = {"float16": -6e4}                     # exp of it is 0; other types: -1e9
 
 
 def _hide(scores, allowed):
     """The scores, far below all others where `allowed` (of a shape that broadcasts) is 0."""
-    return scores + _FAR_BELOW * (1 - K.cast(allowed, K.dtype(scores)))
+    far = _FAR_BELOW.get(K.dtype(scores), -1e9)
+    return scores + far * (1 - K.cast(allowed, K.dtype(scores)))
 
 
 def _drop(weights, rate, training):

@@ -19,6 +19,21 @@ def test_layer(case):
     check_layer(case)
 
 
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_layer_in_half_precision(case):
+    K.set_floatx("float16")
+    try:
+        layer = case.new()
+        given, y = case.apply(layer)
+        weights = layer.trainable_weights
+        run = K.function([*given, K.learning_phase()], [y, *K.gradients(K.sum(y), weights)])
+        for phase in (0, 1):
+            for value in run([*case.inputs(), phase]):
+                assert value.dtype == "float16" and np.isfinite(value).all()
+    finally:
+        K.set_floatx("float32")
+
+
 def test_every_layer_has_a_row():
     known = {value for value in vars(L).values()
              if isinstance(value, type) and issubclass(value, L.Layer)}
