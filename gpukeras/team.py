@@ -74,13 +74,17 @@ def wanted_threads() -> int:
 
 
 class _Member:
-    """One waiting thread: `start(job)`, later `finish()`."""
+    """One waiting thread: `start(job)`, later `finish()`.
+
+    A member that has not woken when the caller is done is not waited for: whoever takes the job out
+    of `todo` does it.
+    """
 
     def __init__(self, name: str) -> None:
         self.go, self.done = threading.Lock(), threading.Lock()
         self.go.acquire()
         self.done.acquire()
-        self.job: Callable[[], object] | None = None
+        self.todo: list[Callable[[], object]] = []              # at most one
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._work, name=name, daemon=True)
         self.thread.start()
@@ -89,19 +93,33 @@ class _Member:
         while True:
             self.go.acquire()
             try:
-                self.job()
+                job = self.todo.pop()
+            except IndexError:                      # came too late: the caller did it
+                continue
+            try:
+                job()
             except BaseException as error:          # handed to the caller by finish()
                 self.error = error
             self.done.release()
 
     def start(self, job: Callable[[], object]) -> None:
-        self.job = job
-        self.go.release()
+        self.todo.append(job)
+        if self.go.locked():                        # else it is still waking up from last time
+            self.go.release()
 
     def finish(self) -> BaseException | None:
-        self.done.acquire()
-        error, self.error = self.error, None
-        return error
+        """Wait for the job, or do it here if it has not begun."""
+        try:
+            job = self.todo.pop()
+        except IndexError:
+            self.done.acquire()
+            error, self.error = self.error, None
+            return error
+        try:
+            job()
+        except BaseException as error:
+            return error
+        return None
 
 
 class Team:

@@ -161,7 +161,10 @@ def test_environment_is_as_before_after_loading():
 def test_team_does_all_jobs_and_hands_errors_on():
     team = Team(3)
     seen = []
-    assert team.together([lambda i=i: seen.append((i, threading.get_ident())) for i in range(3)])
+    def job(i):
+        time.sleep(0.3)                             # the others wake up meanwhile, even on a busy box
+        seen.append((i, threading.get_ident()))
+    assert team.together([lambda i=i: job(i) for i in range(3)])
     assert sorted(i for i, _ in seen) == [0, 1, 2]
     assert len({ident for _, ident in seen}) == 3
 
@@ -171,6 +174,15 @@ def test_team_does_all_jobs_and_hands_errors_on():
     for _ in range(2):                              # the team works on after an error
         with pytest.raises(KeyError, match="from a member"):
             team.together([lambda: None, fail])
+
+
+def test_jobs_that_no_member_has_begun_are_done_by_the_caller():
+    """Short jobs are over before a member wakes: each is done once all the same, and in time."""
+    team, done = Team(3), []
+    for number in range(2000):
+        assert team.together([lambda i=i: done.append((number, i)) for i in range(3)])
+        assert len(done) == 3 * number + 3          # none is left for later
+    assert sorted(done) == [(n, i) for n in range(2000) for i in range(3)]
 
 
 class SlowTeam(Team):
