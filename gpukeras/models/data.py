@@ -27,6 +27,8 @@ def is_array(x):
 
 def as_array(x, kind, name):
     """`x` as an array of numbers with a batch axis; (n,) becomes (n, 1)."""
+    if type(x) is np.ndarray and x.dtype.kind in "fiub" and x.ndim > 1:
+        return x
     if hasattr(x, "to_numpy"):
         x = x.to_numpy()                                     # pandas
     elif hasattr(x, "toarray"):

@@ -80,6 +80,8 @@ class Model(GeneratorMethods, Network):
     def _finish_compile(self):
         self._compiled = Compiled(self, *self._compile_arguments)
         self._collected_trainable_weights = list(self.trainable_weights)
+        self._compiled.layers = _with_inner(self)    # here: a layer's own lists count as its parts
+        self._switched = None                      # their `trainable` when it was last looked at
 
     def _require_compiled(self, x=None):
         """Raise unless compiled; inputs follow from the data `x` if no layer told their shape."""
@@ -207,12 +209,17 @@ class Model(GeneratorMethods, Network):
 
     def _check_trainable_weights_consistency(self):
         collected = getattr(self, "_collected_trainable_weights", None)
-        if collected is not None and len(self.trainable_weights) != len(collected):
-            warnings.warn("Discrepancy between trainable weights and collected trainable "
-                          "weights, did you "
-                          "set `model.trainable` without calling `model.compile` after "
-                          "?", UserWarning,
-                          stacklevel=3)
+        if collected is None:
+            return
+        switched = [layer.trainable for layer in self._compiled.layers]
+        if switched == self._switched:             # gathering weights takes longer than a step
+            return
+        self._switched = switched
+        if len(self.trainable_weights) != len(collected):
+            self._switched = None
+            warnings.warn("Discrepancy between trainable weights and collected trainable weights, "
+                          "did you set `model.trainable` without calling `model.compile` after ?",
+                          UserWarning, stacklevel=3)
 
     def _get_callback_model(self):
         return self.callback_model or self
@@ -462,6 +469,11 @@ class Model(GeneratorMethods, Network):
         xs = self._inputs(x)
         data.check_counts(xs, [])
         return unpack_singleton(self._step("predict").function(xs))
+
+
+def _with_inner(layer):
+    """A layer and all layers in it, at any depth."""
+    return [layer] + [inner for own in layer._sublayers() for inner in _with_inner(own)]
 
 
 def _unpickled(data):
