@@ -56,7 +56,10 @@ class Optimizer(Configured):
 
     @lr.setter
     def lr(self, value):
-        K.set_value(self.learning_rate, value)           # a new variable would miss compiled steps
+        if K.is_tensor(value) or not hasattr(self, "learning_rate"):
+            self.learning_rate = value                   # the constructor of an older optimizer
+        else:
+            K.set_value(self.learning_rate, value)       # a new variable would miss compiled steps
 
     # ---- updates
 

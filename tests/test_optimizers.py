@@ -183,3 +183,55 @@ def test_parameter_without_gradient_is_named():
     w, lost = K.variable([1.0], name="used"), K.variable([1.0], name="lost")
     with pytest.raises(ValueError, match="lost"):
         optimizers.SGD().get_updates(K.sum(w), [w, lost])
+
+
+class Accumulating(optimizers.Optimizer):
+    """As scripts of the Keras 2.2 days write one: steps on the sum of every `every` gradients."""
+
+    def __init__(self, lr=0.1, every=2, decay=0.0, **kwargs):
+        super().__init__(**kwargs)
+        with K.name_scope(self.__class__.__name__):
+            self.iterations = K.variable(0, dtype="int64", name="iterations")
+            self.lr = K.variable(lr, name="lr")
+            self.decay = K.variable(decay, name="decay")
+        self.initial_decay = decay
+        self.every = every
+
+    def get_updates(self, loss, params):
+        grads = self.get_gradients(loss, params)
+        self.updates = [K.update_add(self.iterations, 1)]
+        lr = self.lr
+        if self.initial_decay > 0:
+            lr = lr * (1. / (1. + self.decay * K.cast(self.iterations, K.dtype(self.decay))))
+        step = K.equal((self.iterations + 1) % self.every, 0)
+        step = K.cast(step, K.floatx())
+        sums = [K.zeros(K.int_shape(p), dtype=K.dtype(p)) for p in params]
+        self.weights = [self.iterations] + sums
+        for p, g, s in zip(params, grads, sums):
+            new_p = p - step * lr * (s + g)
+            self.updates.append(K.update(s, (1. - step) * (s + g)))
+            if getattr(p, "constraint", None) is not None:
+                new_p = p.constraint(new_p)
+            self.updates.append(K.update(p, new_p))
+        return self.updates
+
+    def get_config(self):
+        config = {"lr": float(K.get_value(self.lr)), "every": self.every}
+        base_config = super().get_config()
+        return dict(list(base_config.items()) + list(config.items()))
+
+
+def test_own_optimizer_in_the_old_style():
+    w, g = K.variable([1.0, 2.0]), K.placeholder(shape=(2,))
+    optimizer = Accumulating(lr=0.5, every=3, clipvalue=1.0)
+    step = K.function([g], [], optimizer.get_updates(K.sum(w * g), [w]))
+    seen = []
+    for row in ([1.0, 0.25], [0.5, -3.0], [0.25, 0.5], [1.0, 1.0]):
+        step([np.array(row)])
+        seen.append(K.get_value(w).tolist())
+    assert seen == [[1.0, 2.0], [1.0, 2.0], [0.125, 2.125], [0.125, 2.125]]
+    assert [s.tolist() for s in optimizer.get_weights()] == [4, [1.0, 1.0]]
+    optimizer.lr = 0.25
+    again = optimizers.deserialize(optimizers.serialize(optimizer),
+                                   custom_objects={"Accumulating": Accumulating})
+    assert again.get_config() == {"lr": 0.25, "every": 3, "clipvalue": 1.0}
