@@ -1,6 +1,7 @@
-"""Files of older Keras versions: layouts of Keras 1, and real files where they are at hand."""
+"""Files of other versions: tf.keras, Keras 1, and real old files where they are at hand."""
 import json
 import pathlib
+import sys
 
 import h5py
 import numpy as np
@@ -8,6 +9,12 @@ import pytest
 
 from gpukeras.layers import GRU, LSTM, Conv1D, Conv2D, Conv2DTranspose, Conv3D, Dense, Flatten
 from gpukeras.models import Sequential, load_model
+from gpukeras.models.h5_layout import read_names
+from gpukeras.models.tf_config import translate
+from gpukeras.utils.generic_utils import to_list
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "golden"))
+import reader  # noqa: E402
 
 OLD = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data" / "legacy_models"
 FILES = (json.loads((OLD / "manifest.json").read_text())["files"]
@@ -25,6 +32,50 @@ def test_real_files_predict_what_they_did(facts):
         np.testing.assert_allclose(model.predict(x), expected["out0"],
                                    atol=facts["outputs"][0]["suggested_atol"])
 
+
+# ---------------------------------------------------------------- tf.keras
+
+GOLDEN = pathlib.Path(__file__).parent / "golden" / "tf_keras"
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.h5")), ids=lambda path: path.stem)
+@pytest.mark.filterwarnings("error")
+def test_files_of_tf_keras_predict_and_train(path):
+    model = load_model(path)
+    with np.load(path.with_suffix(".npz")) as file:
+        x, expected = ([file[key] for key in file.files if key[0] == kind] for kind in "xp")
+    found = to_list(model.predict(x))
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert int(model.optimizer.get_weights()[0]) == 1                  # the step it was saved after
+    model.train_on_batch(x, expected)
+
+
+def test_slots_of_tf_keras_find_their_weights():
+    model = load_model(GOLDEN / "tf2_cnn.h5")
+    with h5py.File(GOLDEN / "tf2_cnn.h5") as file:
+        stored = file["optimizer_weights"]
+        m = [np.asarray(stored[n]) for n in read_names(stored, "weight_names") if "/m/" in n]
+        v = [np.asarray(stored[n]) for n in read_names(stored, "weight_names") if "/v/" in n]
+    for ours, theirs in zip(model.optimizer.get_weights()[1:], m + v):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_settings_that_keras_does_not_know_are_refused():
+    conv = {"class_name": "Conv2D", "config": {"name": "c", "groups": 2, "filters": 4}}
+    with pytest.raises(ValueError, match=r"layer c \(Conv2D\) has groups=2"):
+        translate(conv)
+    mine = {"class_name": "Mine", "config": {"groups": 2}}
+    assert translate(mine) == mine
+
+
+def test_configs_of_keras_stay_as_they_are():
+    for case in reader.cases("files").values():
+        config = {"class_name": case.facts["class_name"], "config": case.facts["config"]}
+        assert translate(config) == config
+
+
+# ---------------------------------------------------------------- Keras 1
 
 def keras1_file(path, model, arrays):
     """A weight file of Keras 1 with these arrays for the only layer with weights."""

@@ -4,6 +4,7 @@ import warnings
 
 from .. import backend as K
 from .. import losses, metrics, optimizers
+from . import tf_config
 from .h5_convert import convert_weights
 from .h5_layout import has_names, read_arrays, read_names, read_text
 
@@ -19,7 +20,7 @@ def read_model(group, build, custom_objects=None, compile=True):
     config = read_text(group, "model_config")
     if config is None:
         raise ValueError("No model found in config. " + _what_is_there(group))
-    model = build(json.loads(config), custom_objects)
+    model = build(tf_config.translate(json.loads(config)), custom_objects)
     assign_by_order(weights_group(group), model.layers)
     if compile:
         _compile(model, group, custom_objects or {})
@@ -131,18 +132,21 @@ def _compile(model, group, custom_objects):
                       "Compile it manually.")
         return
     config = json.loads(text)
+    optimizer = tf_config.optimizer_config(config["optimizer_config"])
     model.compile(
-        optimizer=optimizers.deserialize(config["optimizer_config"], custom_objects=custom_objects),
+        optimizer=optimizers.deserialize(optimizer, custom_objects=custom_objects),
         loss=_revive(config["loss"], losses, custom_objects),
-        metrics=_revive(config["metrics"], metrics, custom_objects),
+        metrics=_revive(config.get("metrics"), metrics, custom_objects),
         weighted_metrics=_revive(config.get("weighted_metrics"), metrics, custom_objects),
-        sample_weight_mode=config["sample_weight_mode"],
-        loss_weights=config["loss_weights"])
+        sample_weight_mode=config.get("sample_weight_mode"),
+        loss_weights=config.get("loss_weights"))
     if "optimizer_weights" not in group:
         return
     model._make_train_function()                                     # makes the optimizer's state
+    state = group["optimizer_weights"]
     try:
-        model.optimizer.set_weights(read_arrays(group["optimizer_weights"]))
+        model.optimizer.set_weights(tf_config.optimizer_state(
+            model.optimizer, read_names(state, "weight_names"), read_arrays(state)))
     except ValueError as error:
         warnings.warn("Error in loading the saved optimizer state. As a result, your model is "
                       f"starting with a freshly initialized optimizer. ({error})")
@@ -150,6 +154,7 @@ def _compile(model, group, custom_objects):
 
 def _revive(value, module, custom_objects):
     """Custom objects in the place of their names, objects in the place of their configs."""
+    value = tf_config.loss_or_metric(value)
     if isinstance(value, list):
         return [_revive(v, module, custom_objects) for v in value]
     if isinstance(value, dict):

@@ -1,0 +1,172 @@
+"""Configs of tf.keras 1.13 to 2.15 in the words of Keras 2.3.1."""
+import inspect
+import warnings
+
+import numpy as np
+
+from .. import initializers, layers
+
+# names for fixed settings of VarianceScaling: scale, mode, distribution
+SCALINGS = {"GlorotUniform": (1., "fan_avg", "uniform"), "GlorotNormal": (1., "fan_avg", "normal"),
+            "HeUniform": (2., "fan_in", "uniform"), "HeNormal": (2., "fan_in", "normal"),
+            "LecunUniform": (1., "fan_in", "uniform"), "LecunNormal": (1., "fan_in", "normal")}
+CLASSES = {"Functional": "Model", "SyncBatchNormalization": "BatchNormalization",
+           "BatchNormalizationV1": "BatchNormalization", "BatchNormalizationV2":
+           "BatchNormalization", "OrthogonalInitializer": "Orthogonal"}
+# keys that Keras does not have, with the values that mean what Keras does anyway
+NEUTRAL = {"ragged": (False, None), "time_major": (False,), "groups": (1,), "keepdims": (False,),
+           "zero_output_for_mask": (False,), "synchronized": (False,), "autocast": (True, False),
+           "optional": (False,), "fused": (None, True, False), "renorm": (False,),
+           "virtual_batch_size": (None,), "_use_input_spec_as_call_signature": (True, False)}
+
+
+def translate(node):
+    """A model config, or any part of it, without what only tf.keras knows; a copy.
+
+    # Raises
+        ValueError: a layer uses what Keras 2.3.1 cannot do, such as convolutions in groups.
+    """
+    if isinstance(node, list):
+        return [translate(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("class_name") in ("Policy", "DTypePolicy", "PolicyV1"):
+        return node["config"]["name"]
+    node = {key: value for key, value in node.items()
+            if key not in ("module", "registered_name", "build_config", "compile_config")}
+    if not isinstance(node.get("class_name"), str) or "config" not in node:
+        return {key: translate(value) for key, value in node.items()}
+    name = node["class_name"].rpartition(">")[2]                     # "Custom>Mine"
+    config = node["config"]
+    if name == "function" and isinstance(config, str):
+        return config
+    if name in SCALINGS:
+        return _scaling(name, config)
+    node["class_name"] = CLASSES.get(name, name)
+    node = {key: translate(value) for key, value in node.items()}
+    if isinstance(node["config"], dict):
+        _make_plain(node)
+    return node
+
+
+def _make_plain(node):
+    """Take from the config of a layer, initializer or regularizer what only tf.keras has."""
+    name, config = node["class_name"], node["config"]
+    if hasattr(layers, name):
+        node["config"] = _plain_layer(name, config)
+    elif hasattr(initializers, name):
+        config.pop("dtype", None)
+    elif name in ("L1", "L2"):
+        node.update(class_name="L1L2", config={"l1": 0., "l2": 0., **config})
+
+
+def _scaling(name, config):
+    scale, mode, distribution = SCALINGS[name]
+    return {"class_name": "VarianceScaling",
+            "config": {"scale": scale, "mode": mode, "distribution": distribution,
+                       "seed": (config or {}).get("seed")}}
+
+
+def _plain_layer(name, config):
+    for key, neutral in NEUTRAL.items():
+        if key in config and not (key == "sparse" and name == "InputLayer"):
+            value = config.pop(key)
+            if value not in neutral:
+                raise ValueError(f"layer {config.get('name')} ({name}) has {key}={value!r}, which "
+                                 f"Keras 2.3.1 does not know; expected {neutral[0]!r}")
+    if "batch_shape" in config:
+        config["batch_input_shape"] = config.pop("batch_shape")
+    if name == "BatchNormalization" and isinstance(config.get("axis"), list):
+        config["axis"] = config["axis"][0]
+        for key in ("renorm_clipping", "renorm_momentum", "adjustment"):
+            config.pop(key, None)
+    if name == "DepthwiseConv2D":
+        for key in ("filters", "kernel_initializer", "kernel_regularizer", "kernel_constraint"):
+            config.pop(key, None)
+    if name == "SeparableConv2D" or name == "SeparableConv1D":
+        for key in ("kernel_initializer", "kernel_regularizer", "kernel_constraint"):
+            config.pop(key, None)
+    if name == "Embedding":
+        config.pop("sparse", None)
+    parameters = inspect.signature(getattr(layers, name).__init__).parameters
+    return {key: value for key, value in config.items()
+            if value is not None or key in parameters}
+
+
+# ---------------------------------------------------------------- training
+
+_OPTIMIZER_KEYS = ("name", "weight_decay", "global_clipnorm", "use_ema", "ema_momentum",
+                   "ema_overwrite_frequency", "jit_compile", "is_legacy_optimizer", "centered",
+                   "initial_accumulator_value")
+
+
+def optimizer_config(config):
+    """{"class_name", "config"} of an optimizer; what Keras does not have is told and left out."""
+    config = translate(config)
+    known = dict(config["config"])
+    if config["class_name"] == "RMSprop" and not known.pop("momentum", 0) == 0:
+        warnings.warn("the momentum of RMSprop is tf.keras's own and is left out")
+    for key in _OPTIMIZER_KEYS:
+        value = known.pop(key, None)
+        if key in ("weight_decay", "global_clipnorm", "use_ema", "centered") and value:
+            warnings.warn(f"{key}={value!r} of {config['class_name']} is tf.keras's own and is "
+                          "left out")
+    for key in ("clipnorm", "clipvalue"):
+        if known.get(key, 0) is None:
+            del known[key]
+    rate = known.get("learning_rate")
+    if isinstance(rate, dict):                                       # a schedule
+        known["learning_rate"] = rate.get("config", {}).get("initial_learning_rate", 1e-3)
+        warnings.warn(f"the schedule of the learning rate is left out: it stays at "
+                      f"{known['learning_rate']}")
+    return {"class_name": config["class_name"], "config": known}
+
+
+def loss_or_metric(value):
+    """A loss or metrics of a training config, whatever lists and dicts they are in."""
+    value = translate(value)
+    if isinstance(value, list):
+        return [loss_or_metric(item) for item in value if item is not None]
+    if not isinstance(value, dict):
+        return value
+    if set(value) != {"class_name", "config"}:
+        return {key: loss_or_metric(item) for key, item in value.items()}
+    config = dict(value["config"])
+    if value["class_name"] == "MeanMetricWrapper":
+        return _metric_name(config.get("name"), config.get("fn"))
+    config.pop("fn", None)
+    if config.get("reduction") == "auto":
+        config["reduction"] = "sum_over_batch_size"
+    if config.get("axis") == -1 and value["class_name"].endswith("Crossentropy"):
+        del config["axis"]
+    return {"class_name": value["class_name"], "config": config}
+
+
+def _metric_name(name, function):
+    """What `compile` was given: "accuracy" has been resolved, and bears the output's name."""
+    if name == function or name is None:
+        return function
+    return next((end for end in ("accuracy", "acc") if name.endswith(end)), function)
+
+
+def optimizer_state(optimizer, names, arrays):
+    """Stored state variables in the order of ours; unchanged if they are ours.
+
+    tf.keras 2.11 and later store [iteration, learning rate, m, v of the first weight, m, v of the
+    second, ...]; versions before it and Keras before 2.1 store Adam without the third slot.
+    """
+    if names and names[0].rpartition("/")[2].startswith("iteration:"):
+        if len(names) > 1 and "learning_rate" in names[1]:
+            names, arrays = names[:1] + names[2:], arrays[:1] + arrays[2:]
+        slots = max(1, len({_slot(name) for name in names[1:]})) if len(names) > 1 else 1
+        arrays = arrays[:1] + [a for slot in range(slots) for a in arrays[1 + slot::slots]]
+    missing = len(optimizer.weights) - len(arrays)
+    if type(optimizer).__name__ == "Adam" and arrays and len(arrays) == 1 + 2 * missing:
+        arrays = [*arrays, *[np.zeros(w.shape) for w in optimizer.weights[len(arrays):]]]
+    return arrays
+
+
+def _slot(name):
+    """Adam/m/dense/kernel:0 -> m"""
+    parts = name.split("/")
+    return parts[1] if len(parts) > 2 else name
