@@ -161,8 +161,9 @@ def test_environment_is_as_before_after_loading():
 def test_team_does_all_jobs_and_hands_errors_on():
     team = Team(3)
     seen = []
+
+    def job(i):
         time.sleep(0.3)                             # the others wake up meanwhile, busy box or not
-        time.sleep(0.3)                             # the others wake up meanwhile, even on a busy box
         seen.append((i, threading.get_ident()))
     assert team.together([lambda i=i: job(i) for i in range(3)])
     assert sorted(i for i, _ in seen) == [0, 1, 2]
