@@ -134,6 +134,7 @@ def save_safetensors(model, path):
 
 def info():
     """Print versions, the device that will be used, and why."""
+    from .. import blas
     from ..devices.choose import choose
     from ..models.h5_layout import KERAS_VERSION
     print(f"gpukeras      API of Keras {KERAS_VERSION}")
@@ -145,3 +146,4 @@ def info():
             print(f"{package:13} not installed")
     choice = choose()
     print(f"device        {choice.name}: {choice.reason}")
+    print(f"CPU products  {blas.info()}")
