@@ -1,0 +1,128 @@
+"""What only a GPU can tell: costs of launches, graph nodes, products, recurrent and merged kernels.
+
+python benchmarks/gpu_probe.py            on the GPU, through our own driver
+python benchmarks/gpu_probe.py --emu      a dry run on the emulator, tiny sizes, times mean nothing
+
+Medians of synchronised repetitions. Prints one line a question; nothing is asserted.
+"""
+from __future__ import annotations
+
+import argparse
+import time
+from statistics import median
+
+import numpy as np
+
+from gpukeras import devices
+from gpukeras.devices.codegen import FusedModule, launch_shape
+from gpukeras.devices.launcher import KernelDevice, KernelExecutable
+from gpukeras.function import function
+from gpukeras.graph import Placeholder, TensorType
+from gpukeras.ops import math
+from gpukeras.ops.broadcast import sum_
+from gpukeras.ops.rnn import Lstm
+
+
+def timed(driver, work, repeats: int) -> float:
+    """Median seconds of one call of `work`, the device idle before and after."""
+    work()
+    driver.synchronize()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        driver.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return median(seconds)
+
+
+def add_kernel(driver, n: int):
+    """A bound launch of y = x + x on n elements."""
+    fused = FusedModule()
+    x_type = TensorType("float32", (n,))
+    name = fused.add(math.Add(), (x_type, x_type), (x_type,))
+    x = driver.to_device(np.zeros(n, "f4"))
+    grid, block, count = launch_shape(n)
+    return driver.bind(driver.load(fused.text(), "fused.cu").kernel(name), grid, block,
+                       [x, x, driver.empty((n,), "f4"), count])
+
+
+def launches(driver, small: bool) -> None:
+    """Python's cost of a launch, a graph's cost of a node, the bandwidth of a fused kernel."""
+    repeats, many = (3, 10) if small else (30, 1000)
+    launch = add_kernel(driver, 1024)
+    seconds = timed(driver, lambda: [launch() for _ in range(many)], repeats)
+    print(f"launch from Python: {seconds / many * 1e6:.2f} us")
+    for nodes in (1, 10, 100, many):
+        with driver.capture() as graph:
+            for _ in range(nodes):
+                launch()
+        seconds = timed(driver, graph.launch, repeats)
+        print(f"graph of {nodes} nodes: {seconds * 1e6:.1f} us, {seconds / nodes * 1e6:.2f} a node")
+    n = 4096 if small else 1 << 26
+    seconds = timed(driver, add_kernel(driver, n), repeats)
+    print(f"fused kernel on {n} floats: {12 * n / seconds / 1e12:.2f} TB/s")
+
+
+def products(driver, small: bool) -> None:
+    """Captured GEMMs in float32 and, on a GPU, TF32, beside their errors."""
+    for m in ((32, 64) if small else (512, 4096, 8192)):
+        rng = np.random.default_rng(0)
+        a, b = (rng.standard_normal((m, m), dtype="f4") for _ in range(2))
+        da, db, dc = driver.to_device(a), driver.to_device(b), driver.empty((m, m), "f4")
+        driver.gemm(da, db, dc, m, m, m)
+        with driver.capture() as graph:
+            driver.gemm(da, db, dc, m, m, m)
+        seconds = timed(driver, graph.launch, 3 if small else 20)
+        got, rows = driver.download(dc)[:64], a[:64].astype("f8") @ b
+        error = np.linalg.norm(got - rows) / np.linalg.norm(rows)
+        print(f"GEMM {m}: {2 * m ** 3 / seconds / 1e12:.1f} TFLOP/s, relative error {error:.1e}")
+
+
+def steps(driver, small: bool) -> None:
+    """Whole functions: an LSTM over a sequence, and small steps merged and not."""
+    device = KernelDevice(driver)
+    devices.use(device)
+    for rows, length, units in ([(2, 3, 8)] if small else [(100, 60, 100), (32, 80, 128)]):
+        shapes = ((rows, length, 4 * units), (units, 4 * units), (rows, units), (rows, units))
+        xs = [Placeholder("float32", s) for s in shapes]
+        step = function(xs, [Lstm()(*xs)[0]])
+        data = [np.random.default_rng(0).standard_normal(s).astype("f4") for s in shapes]
+        run = replayed(step, data)
+        print(f"LSTM({units}) rows {rows} steps {length}: {timed(driver, run, 20) * 1e6:.0f} us")
+    for merges in (True, False):
+        KernelExecutable.merges = merges
+        x = Placeholder("float32", (32, 10))
+        y = x
+        for _ in range(6):                         # a sum ends a fused step
+            y = math.tanh(y) * sum_(y)
+        run = replayed(function([x], [y]), [np.ones((32, 10), "f4")])
+        print(f"12 small steps, merged {merges}: {timed(driver, run, 20) * 1e6:.1f} us")
+    KernelExecutable.merges = True
+
+
+def replayed(step, data):
+    """The graph launch alone of a function, after two runs."""
+    for _ in range(2):
+        executable = step.run(data)
+    return executable._graph.launch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--emu", action="store_true", help="dry run on the emulator")
+    parser.add_argument("--tf32", action="store_true", help="float32 products on tensor cores")
+    options = parser.parse_args()
+    if options.emu:
+        from gpukeras.devices.emu import EmuDriver
+        driver = EmuDriver()
+    else:
+        from gpukeras.devices.cuda import CudaDriver
+        driver = CudaDriver(precision="tf32" if options.tf32 else "float32")
+        print(f"sm_{driver.arch}, precision {driver.precision}")
+    for part in (launches, products, steps):
+        part(driver, options.emu)
+
+
+if __name__ == "__main__":
+    main()
