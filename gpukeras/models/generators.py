@@ -1,5 +1,6 @@
 """The methods of a model that take a generator or a Sequence of batches."""
 import itertools
+import math
 
 from ..legacy.interfaces import old_names
 from ..utils.data_utils import enqueued, is_generator_or_sequence, is_sequence
@@ -121,6 +122,8 @@ class GeneratorMethods:
         if steps is None and len(source) == 0:
             raise ValueError(f"The Sequence {type(source).__name__} has no batches: its length "
                              "is 0.")
+        if steps is not None:
+            steps = math.ceil(steps)               # scripts write steps_per_epoch=len(x) / 32
         enqueuer = enqueued(source, workers=workers, max_queue_size=max_queue_size,
                             use_multiprocessing=use_multiprocessing, shuffle=shuffle)
         return GeneratorFeed(self, kind, source, enqueuer, steps, class_weight)

@@ -1,4 +1,5 @@
 """The loop: fit, evaluate and predict all run batches here, whatever feed they come from."""
+import math
 import sys
 
 import numpy as np
@@ -41,7 +42,7 @@ def fit(model, feed, validation, *, epochs, verbose, callbacks, initial_epoch=0,
         for backup in backups:
             resumed = backup.resume(callbacks, feed.begin)
             initial_epoch = initial_epoch if resumed is None else resumed
-        for epoch in range(initial_epoch, epochs):
+        for epoch in range(initial_epoch, math.ceil(epochs)):
             logs_of.reset()
             callbacks.on_epoch_begin(epoch)
             feed.begin()

@@ -169,6 +169,14 @@ def test_a_sequence_with_fewer_steps_goes_on_where_it_was():
     assert sizes == [8, 8, 6, 8, 8, 6]
 
 
+def test_a_number_of_steps_that_is_not_whole_is_rounded_up():
+    steps = []
+    note = LambdaCallback(on_batch_end=lambda batch, logs: steps.append(batch))
+    regression().fit_generator(batches(), steps_per_epoch=len(X) / 8, epochs=2.0, verbose=0,
+                               callbacks=[note])
+    assert steps == [0, 1, 2] * 2
+
+
 def test_shuffled_batches_are_all_used():
     sequence = Batches()
     regression().fit(sequence, epochs=3, verbose=0)
