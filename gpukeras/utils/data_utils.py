@@ -1,18 +1,13 @@
 """Files from the network, kept in Keras's cache folder; data that come batch by batch."""
 import hashlib
-import multiprocessing
 import os
 import pickle
 import queue
 import random
-import tarfile
 import tempfile
 import threading
 import warnings
-import zipfile
 from collections import deque
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 
 from .generic_utils import Progbar
 from .io_utils import atomic_write
@@ -152,6 +147,8 @@ def _extract_archive(file_path, path=".", archive_format="auto"):
 
     Members that would land outside of `path` are refused.
     """
+    import tarfile
+    import zipfile
     if archive_format is None:
         return False
     formats = ["tar", "zip"] if archive_format == "auto" else archive_format
@@ -294,6 +291,8 @@ class OrderedEnqueuer:
             self._waiting.append(future)
 
     def _new_pool(self):
+        import multiprocessing                     # 20 ms together that few programs need
+        from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
         if not self.use_multiprocessing:
             return ThreadPoolExecutor(self.workers, thread_name_prefix="gpukeras-batches")
         try:
@@ -309,6 +308,7 @@ class OrderedEnqueuer:
         return ProcessPoolExecutor(self.workers, context, initializer=_hold, initargs=(data,))
 
     def _result(self, future):
+        from concurrent.futures.process import BrokenProcessPool
         try:
             return future.result()
         except BrokenProcessPool as error:

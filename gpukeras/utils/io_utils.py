@@ -5,7 +5,6 @@ import os
 import pickle
 import shutil
 import uuid
-import zipfile
 
 import numpy as np
 
@@ -99,6 +98,7 @@ def load_npz(path):
     # Raises
         ValueError: if it is no such file.
     """
+    import zipfile
     arrays = {}
     try:
         with zipfile.ZipFile(path) as file:
