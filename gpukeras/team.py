@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 
 from .config import flag
+from .denormals import flushing
 
 MOST = 16                     # more threads than this lose on the sizes that one training step has
 
@@ -90,6 +91,7 @@ class _Member:
         self.thread.start()
 
     def _work(self) -> None:
+        flushing()[0]()                             # as the caller's thread does
         while True:
             self.go.acquire()
             try:

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import blas
 from ..config import flag
+from ..denormals import flushing
 from ..errors import KernelError
 from ..ops.scan import Scan
 from ..passes.schedule import Schedule, Step, Value
@@ -66,6 +67,7 @@ class HostExecutable(Executable):
             self._bind(i, s) for i, s in enumerate(schedule.steps)]
         self.calls += self._assignments(schedule)
         self._hold, self._free = blas.around()
+        self._flush, self._strict = flushing()
 
     def run(self, arrays: Sequence[np.ndarray]) -> None:
         copyto = np.copyto
@@ -73,12 +75,14 @@ class HostExecutable(Executable):
             copyto(place, array, "unsafe")
         call = None
         self._hold()
+        self._flush()
         try:
             for call in self.calls:
                 call()
         except Exception as error:
             raise self._placed(error, call) from error
         finally:
+            self._strict()
             self._free()
 
     def fetch(self) -> list[np.ndarray]:
