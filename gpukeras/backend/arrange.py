@@ -1,4 +1,6 @@
 """Rearranging, joining and picking elements."""
+import builtins
+
 import numpy as np
 
 from ..graph import Constant
@@ -6,20 +8,21 @@ from ..ops import broadcast, index, linalg
 from ..ops import shape as op
 from ..ops.math import cast as _cast
 from ..ops.upsample import upsample_linear
-from .core import ndim, shape as shape_of
+from .core import is_tensor, ndim
+from .core import shape as shape_of
 from .settings import normalize_data_format
 
 
 def reshape(x, shape):
     """x under another shape; one size may be -1, sizes may be integer tensors."""
-    if hasattr(shape, "dtype") and not isinstance(shape, np.ndarray):
+    if is_tensor(shape):
         return broadcast.DynamicReshape((None,) * shape.shape[0])(x, shape)
-    sizes = [d if hasattr(d, "node") else -1 if d is None else int(d) for d in shape]
-    free = [d for d in sizes if hasattr(d, "node") or d == -1]
+    sizes = [d if is_tensor(d) else -1 if d is None else int(d) for d in shape]
+    free = [d for d in sizes if is_tensor(d) or d == -1]
     if len(free) <= 1:
-        return broadcast.reshape(x, [-1 if hasattr(d, "node") else d for d in sizes])
-    hint = tuple(None if hasattr(d, "node") or d == -1 else d for d in sizes)
-    vector = op.stack([_cast(d, "int32") if hasattr(d, "node") else Constant(d, "int32")
+        return broadcast.reshape(x, [-1 if is_tensor(d) else d for d in sizes])
+    hint = tuple(None if is_tensor(d) or d == -1 else d for d in sizes)
+    vector = op.stack([_cast(d, "int32") if is_tensor(d) else Constant(d, "int32")
                        for d in sizes])
     return broadcast.DynamicReshape(hint)(x, vector)
 
@@ -105,10 +108,7 @@ def slice(x, start, size):
         raise ValueError(f"slice: got {len(start)} starts and {len(size)} sizes for {x}, expected "
                          "one of each per axis.")
     ends = [None if n == -1 else a + n for a, n in zip(start, size, strict=True)]
-    return x[tuple(_slice(a, b) for a, b in zip(start, ends, strict=True))]
-
-
-_slice = __builtins__["slice"] if isinstance(__builtins__, dict) else __builtins__.slice
+    return x[tuple(builtins.slice(a, b) for a, b in zip(start, ends, strict=True))]
 
 
 def arange(start, stop=None, step=1, dtype="int32"):

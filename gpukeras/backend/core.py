@@ -8,7 +8,7 @@ from .. import devices, graph
 from .. import function as engine
 from ..devices import current
 from ..graph import Constant, Placeholder, Tensor, Variable
-from ..ops import broadcast, random
+from ..ops import broadcast, random, reduce
 from ..ops import math as op
 from . import settings
 from .settings import floatx
@@ -77,8 +77,7 @@ def shape(x):
 
 def size(x, name=None):
     """Number of elements, as an integer tensor."""
-    from .math import prod
-    return prod(shape(x)) if x.ndim else Constant(1, "int32")
+    return reduce.prod_(shape(x)) if x.ndim else Constant(1, "int32")
 
 
 def count_params(x):
