@@ -8,6 +8,7 @@ import numpy as np
 from .. import backend as K
 from .. import layers as layers_module
 from ..utils.generic_utils import unpack_singleton
+from ..utils.io_utils import clear_errors
 
 KERAS_VERSION = "2.3.1"
 
@@ -153,12 +154,14 @@ def model_from_config(config, custom_objects=None):
 
 def model_from_json(json_string, custom_objects=None):
     """The model, with new weights, of the text that `model.to_json()` gave."""
-    return model_from_config(json.loads(json_string), custom_objects)
+    with clear_errors("the JSON text of a model"):
+        return model_from_config(json.loads(json_string), custom_objects)
 
 
 def model_from_yaml(yaml_string, custom_objects=None):
     """The model, with new weights, of the text that `model.to_yaml()` gave; needs PyYAML."""
-    return model_from_config(_yaml().safe_load(yaml_string), custom_objects)
+    with clear_errors("the YAML text of a model"):
+        return model_from_config(_yaml().safe_load(yaml_string), custom_objects)
 
 
 def _yaml():

@@ -8,7 +8,7 @@ import io
 import os
 
 from ..utils.generic_utils import nearest_names
-from ..utils.io_utils import ask_to_proceed_with_overwrite, atomic_write
+from ..utils.io_utils import ask_to_proceed_with_overwrite, atomic_write, clear_errors
 
 
 def save_model(model, filepath, overwrite=True, include_optimizer=True):
@@ -94,7 +94,8 @@ def _writing(target, overwrite):
 def _reading(source):
     import h5py
     if isinstance(source, h5py.Group):
-        yield source
+        with clear_errors(f"the group {source.name!r}"):
+            yield source
         return
     image = io.BytesIO(source.read()) if hasattr(source, "read") else None
     name = "the data" if image else _existing(source)
@@ -102,7 +103,7 @@ def _reading(source):
         file = h5py.File(image or name, "r")
     except OSError as error:
         raise OSError(f"cannot read {name}: {_why_broken(image or name, error)}") from None
-    with file:
+    with file, clear_errors(name):
         yield file
 
 

@@ -3,7 +3,9 @@ import contextlib
 import io
 import os
 import pickle
+import platform
 import shutil
+import time
 import uuid
 
 import numpy as np
@@ -29,7 +31,9 @@ def atomic_write(path):
     if os.path.isdir(target):
         raise IsADirectoryError(f"cannot write {os.fspath(path)!r}: it is a folder, expected the "
                                 "name of a file")
-    part = os.path.join(folder, f".{name[:200]}.{uuid.uuid4().hex}.part")
+    begin = f".{name[:150]}.{platform.node()[:40]}-"
+    _sweep(folder, begin)
+    part = os.path.join(folder, f"{begin}{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))      # umask applies
     try:
         yield part
@@ -45,12 +49,62 @@ def atomic_write(path):
         _sync(folder, os.O_RDONLY)
 
 
+def _sweep(folder, begin):
+    """Remove what writers of the same file left behind when they were killed.
+
+    The name tells machine and process. A minute of grace, as containers may share a machine's name
+    and not its processes.
+    """
+    for part in os.listdir(folder):
+        process, _, end = part.removeprefix(begin).partition("-")
+        if not (part.startswith(begin) and process.isdigit() and end.endswith(".part")):
+            continue
+        path = os.path.join(folder, part)
+        with contextlib.suppress(OSError):
+            if time.time() - os.path.getmtime(path) > 60 and not _runs(int(process)):
+                os.remove(path)
+
+
+def _runs(process):
+    if os.name == "nt":                                              # os.kill would end it there
+        return process == os.getpid()
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:                                                  # it is somebody else's
+        pass
+    return True
+
+
 def _sync(path, flags):
     handle = os.open(path, flags)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+_ODD = (TypeError, KeyError, IndexError, AttributeError, ArithmeticError, AssertionError,
+        MemoryError, RuntimeError)
+
+
+@contextlib.contextmanager
+def clear_errors(what):
+    """Errors of reading `what`, a damaged file, say, as a ValueError that names it.
+
+    ValueError and OSError pass: they are meant. Others come from values where the code that reads
+    them expected different ones.
+    """
+    try:
+        yield
+    except NotImplementedError:
+        raise
+    except RecursionError:
+        raise ValueError(f"cannot read {what}: it is nested too deeply") from None
+    except _ODD as error:
+        raise ValueError(f"cannot read {what}: it is damaged, or was written by something that is "
+                         f"not known here ({type(error).__name__}: {error})") from error
 
 
 def ask_to_proceed_with_overwrite(filepath):
