@@ -60,6 +60,7 @@ class HostExecutable(Executable):
         self._arena = aligned(schedule.arena_bytes)
         self._arrays: dict[Value, np.ndarray] = {
             v: a for v, a in zip(schedule.inputs, given) if a is not None}
+        self._given = frozenset(self._arrays)
         self.inputs = [self._array(v) for v in schedule.inputs]
         self.outputs = [self._array(v) for v in schedule.outputs]
         self._schedule = schedule
@@ -101,6 +102,9 @@ class HostExecutable(Executable):
         dtype, shape, nbytes = value.type.dtype, value.type.shape, value.type.nbytes
         if root.kind == "constant":
             return root.tensor.value.reshape(shape)
+        if root in self._given:
+            return self._arrays[root].reshape(-1).view(np.uint8)[offset:offset + nbytes].view(
+                dtype).reshape(shape)
         if root.kind == "variable":
             storage = self._device.storage(root.tensor)
             if value is root:

@@ -75,6 +75,7 @@ class KernelExecutable(Executable):
         self._checking = flag("GPUKERAS_CHECK") == "1"
         self._temps = _largest_temps(schedule, self.driver.shared_limit)
         self.arena = arena or self.driver.alloc(max(schedule.arena_bytes + sum(self._temps), 1))
+        self._given = frozenset(given or ())
         self._arrays: dict[Value, DeviceArray] = dict(given or {})
         self._clear_packed(schedule)
         self._upload_constants(schedule)
@@ -119,7 +120,7 @@ class KernelExecutable(Executable):
             root, offset = value.root()
             if root.kind == "variable":
                 memory = self.device.storage(root.tensor)
-            elif root.kind == "constant":
+            elif root in self._given or root.kind == "constant":
                 memory = self._arrays[root]
             else:
                 memory, offset = self.arena, root.place + offset

@@ -10,7 +10,7 @@ from gpukeras.errors import ShapeError
 from gpukeras.function import function
 from gpukeras.graph import (Constant, Graph, Placeholder, Variable, gradients, learning_phase,
                             toposort)
-from gpukeras.ops import linalg, math, reduce
+from gpukeras.ops import broadcast, linalg, math, reduce
 from gpukeras.ops.composite import evaluate
 from gpukeras.ops.scan import Scan, last, scan
 from gpukeras.passes.bind import bind
@@ -144,3 +144,24 @@ def test_what_is_the_same_in_every_step_is_computed_once():
     inner = [n.op for n in toposort(loop.op.body.outputs) if isinstance(n.op, linalg.Dot)]
     assert len(inner) == 1
     assert len([n for n in toposort(graph.roots) if isinstance(n.op, linalg.Dot)]) == 1
+
+
+def test_views_of_what_a_step_reads(device):
+    """A mask (T, B) seen as (B, 1) in the step, and weights (4, 4) given as a vector of 16."""
+    x, on = Placeholder("float32", (None, 2, 4)), Placeholder("bool", (None, 2))
+    flat, s = Placeholder("float32", (16,)), Placeholder("float32", (2, 4))
+
+    def step(slices, states):
+        new = math.tanh(slices[0] + linalg.dot(states[0], broadcast.reshape(flat, (4, 4))))
+        return [math.where(broadcast.expand_dims(slices[1], 1), new, states[0])], []
+
+    (h,), _ = scan(step, [x, on], [s])
+    f = function([x, on, flat, s], [h])
+    xs = RNG.normal(size=(5, 2, 4)).astype("float32")
+    mask = np.array([[1, 0], [0, 1], [1, 1], [0, 0], [1, 0]], bool)
+    state, want = S[:, :4], []
+    for t in range(5):
+        state = np.where(mask[t][:, None], np.tanh(xs[t] + state @ U), state)
+        want.append(state)
+    for _ in range(3):
+        np.testing.assert_allclose(f([xs, mask, U.reshape(-1), S])[0], want, rtol=1e-5, atol=1e-6)
