@@ -217,3 +217,29 @@ def test_kernels_and_dense_weights_of_other_data_formats():
     np.testing.assert_allclose(run([first])[0], want, rtol=1e-5, atol=1e-6)
     layer_utils.convert_dense_weights_data_format(dense, (4, 5, 3), "channels_last")
     np.testing.assert_allclose(run([images.reshape(2, -1)])[0], want, rtol=1e-5, atol=1e-6)
+
+
+def test_layer_test_accepts_good_layers_and_finds_a_bad_one():
+    from gpukeras import layers as L
+    from gpukeras.utils.test_utils import layer_test
+
+    output = layer_test(L.Dense, {"units": 3}, input_shape=(4, 5))
+    assert output.shape == (4, 3)
+    layer_test(L.LSTM, {"units": 2, "return_sequences": True}, input_shape=(2, 4, 3))
+    layer_test(L.Flatten, input_data=np.ones((2, 3, 4), "float32"),
+               expected_output=np.ones((2, 12)))
+
+    class Forgets(L.Dense):
+        def get_config(self):
+            return {**super().get_config(), "units": 7}
+
+    with pytest.raises((AssertionError, ValueError)):
+        layer_test(Forgets, {"units": 3}, input_shape=(4, 5))
+
+
+def test_get_test_data_has_the_shapes_asked_for():
+    from gpukeras.utils.test_utils import get_test_data
+    (x, y), (x2, y2) = get_test_data(20, 10, (3, 2), classification=True, num_classes=4)
+    assert x.shape == (20, 3, 2) and x2.shape == (10, 3, 2) and set(y) <= {0, 1, 2, 3}
+    (x, y), _ = get_test_data(20, 10, (3,), (2,), classification=False)
+    assert y.shape == (20, 2) and y2.shape == (10,)

@@ -34,6 +34,9 @@ def signature(found):
         parameters = list(inspect.signature(call).parameters.values())
     except (TypeError, ValueError):
         return None
+    if [p.kind for p in parameters] == [inspect.Parameter.VAR_POSITIONAL,
+                                        inspect.Parameter.VAR_KEYWORD]:
+        return None
     if inspect.isclass(found):
         if call is object.__init__ or parameters[0].kind == parameters[0].VAR_POSITIONAL:
             return None
