@@ -306,6 +306,36 @@ def test_weights_file_is_no_model(tmp_path):
         load_model(tmp_path / "other.h5")
 
 
+def damaged(tmp_path, change):
+    Sequential([Dense(2, input_shape=(3,), name="d")]).save(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        change(file, file["model_weights/d"])
+    return tmp_path / "a.h5"
+
+
+def test_sizes_are_distrusted(tmp_path):
+    def claim(file, group):
+        name = group.attrs["weight_names"][0]
+        del group[name]
+        group.create_dataset(name, (10 ** 7, 10 ** 5), "f4")             # nothing is written
+
+    with pytest.raises(ValueError, match=r"claims 4,000,000,000,000 bytes .* the file has 0"):
+        load_model(damaged(tmp_path, claim))
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda file, group: group.attrs.create("weight_names", [b"gone"]), "lists the weight 'gone'"),
+    (lambda file, group: file["model_weights"].attrs.create("layer_names", [b"gone"]),
+     "lists the layer 'gone'"),
+    (lambda file, group: file.attrs.modify("model_config", '{"class_name": "Sequ'), "is damaged JSON|too deeply"),
+    (lambda file, group: file.attrs.modify("model_config", "[" * 100000), "is damaged JSON|too deeply"),
+    (lambda file, group: (group.create_dataset("t", data=b"text"),
+                          group.attrs.create("weight_names", [b"t"])), "expected numbers")])
+def test_damage_is_named(change, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        load_model(damaged(tmp_path, change))
+
+
 def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "a.h5"
     small_model().save(path)

@@ -9,6 +9,7 @@ import numpy as np
 from ..utils.io_utils import HDF5_OBJECT_HEADER_LIMIT
 
 KERAS_VERSION = "2.3.1"                          # whose files we write
+DEFLATE = 1100                                   # compressed bytes stand for at most so many
 BACKEND = "tensorflow"                           # whose convolutions ours are: kernels not reversed
 
 
@@ -77,7 +78,22 @@ def read_arrays(group):
     if missing:
         raise ValueError(f"broken file: {group.name} lists the weight {missing[0]!r}, which is "
                          "not there")
-    return [np.asarray(group[name]) for name in names]
+    return [_array(group, name) for name in names]
+
+
+def _array(group, name):
+    """One stored array; a size that its bytes in the file cannot hold is refused, not allocated."""
+    data = group[name]
+    if not hasattr(data, "shape"):
+        raise ValueError(f"broken file: the weight {name!r} of {group.name} is no array")
+    claimed, there = data.size * data.dtype.itemsize, data.id.get_storage_size()
+    if claimed > there * (DEFLATE if data.chunks else 1):
+        raise ValueError(f"broken file: the weight {name!r} of {group.name} claims {claimed:,} "
+                         f"bytes {data.shape}, but the file has {there:,} for it")
+    if data.dtype.kind not in "fiub":
+        raise ValueError(f"broken file: the weight {name!r} of {group.name} holds {data.dtype}, "
+                         "expected numbers")
+    return np.asarray(data)
 
 
 def _unique(names):

@@ -17,14 +17,23 @@ def read_model(group, build, custom_objects=None, compile=True):
         custom_objects: dict name -> class or function.
         compile: whether to compile it as it was when it was saved.
     """
-    config = read_text(group, "model_config")
+    config = _json(group, "model_config")
     if config is None:
         raise ValueError("No model found in config. " + _what_is_there(group))
-    model = build(tf_config.translate(json.loads(config)), custom_objects)
+    model = build(tf_config.translate(config), custom_objects)
     assign_by_order(weights_group(group), model.layers)
     if compile:
         _compile(model, group, custom_objects or {})
     return model
+
+
+def _json(group, name):
+    """The value of an attribute that holds JSON; None if it is not there."""
+    text = read_text(group, name)
+    try:
+        return None if text is None else json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"broken file: the attribute {name!r} is damaged JSON ({error})") from None
 
 
 def weights_group(group):
@@ -126,12 +135,11 @@ def _count_differs(source, target, layers):
 # ---------------------------------------------------------------- compiling
 
 def _compile(model, group, custom_objects):
-    text = read_text(group, "training_config")
-    if text is None:
+    config = _json(group, "training_config")
+    if config is None:
         warnings.warn("No training configuration found in save file: the model was *not* compiled. "
                       "Compile it manually.")
         return
-    config = json.loads(text)
     optimizer = tf_config.optimizer_config(config["optimizer_config"])
     model.compile(
         optimizer=optimizers.deserialize(optimizer, custom_objects=custom_objects),
