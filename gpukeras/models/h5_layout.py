@@ -13,13 +13,51 @@ DEFLATE = 1100                                   # compressed bytes stand for at
 BACKEND = "tensorflow"                           # whose convolutions ours are: kernels not reversed
 
 
+HEAP = b"GCOL\x01\0\0\0"                         # begins a heap of texts in a file
+
+
+def has_endless_heap(data):
+    """Whether HDF5 would read a heap of texts in a file for ever.
+
+    data: the bytes of the file, or a mapping of it. A heap is its signature, its size and objects,
+    each an index (0: the rest is free), two numbers that do not matter here, a size, and its bytes
+    up to a multiple of 8. HDF5 does not get past a free rest of size 0.
+    """
+    begin = data.find(HEAP)
+    while begin >= 0:
+        end = min(begin + int.from_bytes(data[begin + 8:begin + 16], "little"), len(data))
+        at = begin + 16
+        while at + 16 <= end:
+            free, size = data[at:at + 2] == b"\0\0", int.from_bytes(data[at + 8:at + 16], "little")
+            if free and size == 0:
+                return True
+            at = end if free else at + 16 + -(-size // 8) * 8
+        begin = data.find(HEAP, begin + 8)
+    return False
+
+
+def _attribute(group, name):
+    """A text attribute, or a list of texts. Its type is looked at first: HDF5 trusts it blindly."""
+    import h5py
+    attribute = h5py.h5a.open(group.id, name.encode())
+    kind = attribute.get_type()
+    claimed = attribute.get_space().get_simple_extent_npoints() * kind.get_size()
+    texts = isinstance(kind, h5py.h5t.TypeStringID)
+    if not texts and (attribute.shape != (0,) or not isinstance(kind, h5py.h5t.TypeFloatID)):
+        raise ValueError(f"broken file: the attribute {name!r} of {group.name} holds no text")
+    if claimed > group.file.id.get_filesize():
+        raise ValueError(f"broken file: the attribute {name!r} of {group.name} claims "
+                         f"{claimed:,} bytes, which is more than the file has")
+    return group.attrs[name]
+
+
 def write_text(group, name, text):
     group.attrs[name] = text.encode("utf-8")
 
 
 def read_text(group, name, default=None):
     """A text attribute; h5py 2 gave bytes, h5py 3 gives str, and old files hold either."""
-    return _text(group.attrs[name]) if name in group.attrs else default
+    return _text(_attribute(group, name)) if name in group.attrs else default
 
 
 def _text(value):
@@ -51,10 +89,10 @@ def write_names(group, name, names):
 def read_names(group, name):
     """The list of names written by `write_names`; [] if there is none."""
     if name in group.attrs:
-        return [_text(n) for n in group.attrs[name]]
+        return [_text(n) for n in _attribute(group, name)]
     names, i = [], 0
     while f"{name}{i}" in group.attrs:
-        names += [_text(n) for n in group.attrs[f"{name}{i}"]]
+        names += [_text(n) for n in _attribute(group, f"{name}{i}")]
         i += 1
     return names
 

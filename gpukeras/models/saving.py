@@ -5,7 +5,10 @@ one is there. Nothing that is read from a file is executed.
 """
 import contextlib
 import io
+import mmap
 import os
+import subprocess
+import sys
 
 from ..utils.generic_utils import nearest_names
 from ..utils.io_utils import ask_to_proceed_with_overwrite, atomic_write, clear_errors
@@ -99,12 +102,44 @@ def _reading(source):
         return
     image = io.BytesIO(source.read()) if hasattr(source, "read") else None
     name = "the data" if image else _existing(source)
+    if _is_endless(image or name):
+        raise OSError(f"cannot read {name}: it is a broken HDF5 file, whose texts have no end.")
     try:
         file = h5py.File(image or name, "r")
     except OSError as error:
         raise OSError(f"cannot read {name}: {_why_broken(image or name, error)}") from None
     with file, clear_errors(name):
         yield file
+
+
+def _is_endless(source):
+    """Whether h5py would hang. What looks so may be a rest of something that was deleted: another
+    process tries files."""
+    from .h5_layout import has_endless_heap
+    if not isinstance(source, str):
+        return has_endless_heap(source.getvalue())
+    with open(source, "rb") as file:
+        if not os.path.getsize(source):
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if not has_endless_heap(data):
+                return False
+    try:
+        done = subprocess.run([sys.executable, "-c", _READ_ALL, source], capture_output=True,
+                              timeout=5)
+    except subprocess.TimeoutExpired:
+        return True
+    return done.returncode != 0
+
+
+_READ_ALL = """
+import sys, h5py
+def read(name, item):
+    list(item.attrs.items())
+with h5py.File(sys.argv[1], "r") as file:
+    read("/", file)
+    file.visititems(read)
+"""
 
 
 def _existing(path):

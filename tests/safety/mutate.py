@@ -1,5 +1,6 @@
 """Broken model files: bytes of an HDF5 file changed at random, configurations turned around."""
 import copy
+import itertools
 import json
 
 STRANGE = (None, True, -1, 0, 1e308, float("nan"), 10 ** 12, 2 ** 63, "", "x" * 5000, "\x00", [],
@@ -57,7 +58,7 @@ def mutated_config(config, rng):
     """The configuration with some values, keys or whole branches exchanged; a JSON text."""
     config = copy.deepcopy(config)
     for _ in range(rng.choice((1, 1, 2, 5))):
-        paths = [p for p in places(config) if p]
+        paths = [p for p in itertools.islice(places(config), 3000) if p]
         if not paths:
             break
         path = rng.choice(paths)

@@ -120,7 +120,7 @@ def watch(process, progress):
         size = progress.stat().st_size if progress.exists() else 0
         if size != seen:
             seen, since = size, time.monotonic()
-        elif time.monotonic() - since > 2 * SECONDS:
+        elif time.monotonic() - since > 4 * SECONDS:
             os.kill(process, signal.SIGKILL)
         time.sleep(0.01)
 
