@@ -94,6 +94,26 @@ def overrides(callback, hook):
     return False
 
 
+def _checked(callbacks):
+    """The callbacks as a list; a single one counts as a list of one."""
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, Callback):
+        return [callbacks]
+    if not isinstance(callbacks, (list, tuple, CallbackList)):
+        raise TypeError(f"callbacks should be a list of callbacks, got {callbacks!r}")
+    for callback in callbacks:
+        if isinstance(callback, type):
+            raise TypeError(f"Got the class {callback.__name__} as callback, expected an object. "
+                            "Try: "
+                            f"{callback.__name__}()")
+        if not hasattr(callback, "set_model"):
+            raise TypeError(f"{callback!r} is no callback: a callback is an object of a class "
+                            "made from "
+                            "keras.callbacks.Callback. Try: LambdaCallback(on_epoch_end=...)")
+    return list(callbacks)
+
+
 class CallbackList:
     """Calls several callbacks in order.
 
@@ -104,7 +124,7 @@ class CallbackList:
     """
 
     def __init__(self, callbacks=None, queue_length=10):
-        self.callbacks = list(callbacks or [])
+        self.callbacks = _checked(callbacks)
         self.params = {}
         self.model = None
         self._times = {hook: deque(maxlen=queue_length) for hook in _BATCH_HOOKS}
@@ -253,6 +273,9 @@ class BatchLogs(dict):
 
     def __len__(self):
         return dict.__len__(self.fetch())
+
+    def __bool__(self):
+        return True                                # `logs or {}` reads nothing
 
     def __eq__(self, other):
         return dict.__eq__(self.fetch(), other)

@@ -26,7 +26,7 @@ def fit(model, feed, validation, *, epochs, verbose, callbacks, initial_epoch=0,
         print(f"Train on {feed.count} samples, validate on {validation.count} samples")
     model.history = History()
     logger = [ProgbarLogger(feed.units)] if verbose else []
-    callbacks = CallbackList(logger + list(callbacks or []) + [model.history])
+    callbacks = CallbackList([*logger, *CallbackList(callbacks), model.history])
     callbacks.set_model(model._get_callback_model())
     with_validation = names + ["val_" + name for name in names]
     params = {"epochs": epochs, "verbose": verbose, "do_validation": validation is not None,

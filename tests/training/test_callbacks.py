@@ -276,3 +276,29 @@ def test_callback_that_fails_leaves_the_weights_of_the_last_step():
     for a, b in zip(model.get_weights(), weights[2], strict=True):
         np.testing.assert_array_equal(a, b)
     assert K.get_value(model.optimizer.iterations) == 3
+
+
+def test_callbacks_may_be_a_tuple_or_a_single_one():
+    seen = []
+    one = C.LambdaCallback(on_train_end=lambda logs: seen.append(1))
+    for given in (one, (one, one), [one], None):
+        regression().fit(X, Y, verbose=0, callbacks=given)
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("given, words", [
+    ([C.EarlyStopping], r"class EarlyStopping.*Try: EarlyStopping\(\)"), (["stop"], "'stop' is "
+                                                                                    "no callback"),
+    (3, "list of callbacks, got 3"), ([lambda epoch, logs: None], "LambdaCallback")])
+def test_what_is_no_callback_is_an_error_before_training(given, words):
+    model = regression()
+    before = model.get_weights()
+    with pytest.raises(TypeError, match=words):
+        model.fit(X, Y, verbose=0, callbacks=given)
+    np.testing.assert_array_equal(before[0], model.get_weights()[0])
+
+
+def test_asking_for_empty_logs_reads_nothing():
+    from gpukeras.callbacks.base import BatchLogs
+    logs = BatchLogs(0, 4, lambda: 1 / 0, lambda: 1 / 0)
+    assert (logs or {}) is logs and logs["size"] == logs.get("batch") + 4
