@@ -154,8 +154,9 @@ def test_custom_loss_comes_back_by_its_name(tmp_path):
     again = load_model(tmp_path / "a.h5", custom_objects={"shifted_loss": shifted_loss})
     assert again.loss is shifted_loss
     close([again.evaluate(x, y, verbose=0)], [model.evaluate(x, y, verbose=0)])
-    with pytest.raises(ValueError, match="shifted_loss"):
-        load_model(tmp_path / "a.h5")
+    with pytest.warns(UserWarning, match="not.* compiled: Unknown loss.*shifted_loss"):
+        bare = load_model(tmp_path / "a.h5")
+    close(bare.predict(x), model.predict(x), 0)
 
 
 def test_loss_and_metric_objects_survive(tmp_path):
@@ -327,8 +328,9 @@ def test_sizes_are_distrusted(tmp_path):
     (lambda file, group: group.attrs.create("weight_names", [b"gone"]), "lists the weight 'gone'"),
     (lambda file, group: file["model_weights"].attrs.create("layer_names", [b"gone"]),
      "lists the layer 'gone'"),
-    (lambda file, group: file.attrs.modify("model_config", '{"class_name": "Sequ'), "is damaged JSON|too deeply"),
-    (lambda file, group: file.attrs.modify("model_config", "[" * 100000), "is damaged JSON|too deeply"),
+    (lambda file, group: file.attrs.modify("model_config", '{"class_name": "Sequ'),
+     "is damaged JSON"),
+    (lambda file, group: file.attrs.modify("model_config", "[" * 100000), "too deeply"),
     (lambda file, group: (group.create_dataset("t", data=b"text"),
                           group.attrs.create("weight_names", [b"t"])), "expected numbers")])
 def test_damage_is_named(change, message, tmp_path):

@@ -140,14 +140,23 @@ def _compile(model, group, custom_objects):
         warnings.warn("No training configuration found in save file: the model was *not* compiled. "
                       "Compile it manually.")
         return
-    optimizer = tf_config.optimizer_config(config["optimizer_config"])
-    model.compile(
-        optimizer=optimizers.deserialize(optimizer, custom_objects=custom_objects),
-        loss=_revive(config["loss"], losses, custom_objects),
-        metrics=_revive(config.get("metrics"), metrics, custom_objects),
-        weighted_metrics=_revive(config.get("weighted_metrics"), metrics, custom_objects),
-        sample_weight_mode=config.get("sample_weight_mode"),
-        loss_weights=config.get("loss_weights"))
+    try:
+        optimizer = tf_config.optimizer_config(config["optimizer_config"])
+        model.compile(
+            optimizer=optimizers.deserialize(optimizer, custom_objects=custom_objects),
+            loss=_revive(config["loss"], losses, custom_objects),
+            metrics=_revive(config.get("metrics"), metrics, custom_objects),
+            weighted_metrics=_revive(config.get("weighted_metrics"), metrics,
+                                     custom_objects),
+            sample_weight_mode=config.get("sample_weight_mode"),
+            loss_weights=config.get("loss_weights"))
+    except ValueError as error:
+        if not str(error).startswith("Unknown"):
+            raise
+        # weights and graph are good without it: better a model to predict with than none
+        warnings.warn(f"The model was *not* compiled: {error} Give it in custom_objects, or compile "
+                      "the model yourself.")
+        return
     if "optimizer_weights" not in group:
         return
     model._make_train_function()                                     # makes the optimizer's state
