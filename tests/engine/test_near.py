@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from gpukeras import devices
+from gpukeras.devices.host import HostDevice
 from gpukeras.function import function
 from gpukeras.graph import Placeholder, Variable, gradients
 from gpukeras.ops import broadcast as b
@@ -14,6 +16,13 @@ from gpukeras.passes import near
 @pytest.fixture(autouse=True)
 def small_arrays_too(monkeypatch):
     monkeypatch.setattr(near, "LEAST_BYTES", 0)
+
+
+@pytest.fixture(autouse=True)
+def on_the_host():
+    first = devices.use(HostDevice())              # whose pass it is
+    yield
+    devices.use(first)
 
 
 def network(extra_user=False, window=(2, 2)):

@@ -13,6 +13,7 @@ from gpukeras.graph import Constant, Op, Placeholder, Variable, gradients
 from gpukeras.ops import broadcast, linalg, math
 from gpukeras.ops.record import Expr
 from gpukeras.ops.rnn import Lstm
+from gpukeras.ops.scan import scan
 
 
 @pytest.fixture
@@ -187,3 +188,22 @@ def test_a_device_with_little_shared_memory_gets_the_other_plan(on):
         launches.append(device.driver.counters.launches)
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5, atol=1e-6)
     assert launches == [1, 4]
+
+
+def test_a_loops_body_may_look_at_its_slices_in_another_shape(on):
+    rng = np.random.default_rng(0)
+    data = [rng.normal(size=(5, 2, 4)).astype("f4"), rng.random((5, 2)) > 0.5]
+    results = []
+    for device in (HostDevice(), emulated()):
+        on(device)
+        x, mask = Placeholder("float32", (5, 2, 4)), Placeholder("bool", (5, 2))
+
+        def step(slices, states):
+            keep = broadcast.expand_dims(slices[1], 1)
+            new = math.where(keep, math.tanh(slices[0] + states[0]), states[0])
+            return [new], [new * 2]
+
+        histories, values = scan(step, [x, mask], [Constant(np.zeros((2, 4), "f4"))])
+        results.append(function([x, mask], [histories[0], values[0]])(data))
+    for a, b in zip(*results):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
