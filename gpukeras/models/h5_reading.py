@@ -154,8 +154,8 @@ def _compile(model, group, custom_objects):
         if not str(error).startswith("Unknown"):
             raise
         # weights and graph are good without it: better a model to predict with than none
-        warnings.warn(f"The model was *not* compiled: {error} Give it in custom_objects, or compile "
-                      "the model yourself.")
+        warnings.warn(f"The model was *not* compiled: {error} Give it in custom_objects, or "
+                      "compile the model yourself.")
         return
     if "optimizer_weights" not in group:
         return
