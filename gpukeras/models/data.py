@@ -134,6 +134,22 @@ def _of_dict(data, name, names, kind):
     return as_array(data[name], kind, name)
 
 
+def row_list(data, shapes):
+    """A list of rows, [[1, 2, 3]], as an array, where the one input wants rows of that length.
+
+    Keras reads a list of one list as a list of arrays: three samples of one number.
+    """
+    if len(shapes) != 1 or not (isinstance(data, list) and len(data) == 1
+                                and isinstance(data[0], list)):
+        return data
+    try:
+        rows = np.asarray(data)
+    except ValueError:
+        return data
+    numbers = rows.dtype.kind in "fiub" and rows.ndim > 1
+    return rows if numbers and _fits((None, *rows.shape[1:]), (None, *shapes[0][1:])) else data
+
+
 def _brief(data):
     parts = [f"array of shape {tuple(x.shape)}" if is_array(x) else repr(x)[:60]
              for x in (data if isinstance(data, (list, tuple)) else [data])]
@@ -237,6 +253,9 @@ def check_targets(targets, outputs):
 def _check_labels(y, out):
     classes = out.shape[-1]
     low, high = y.min(), y.max()
+    if y.dtype.kind == "f" and low >= 0 and not np.array_equal(y, np.floor(y)):
+        odd = float(y[y != np.floor(y)][0])
+        fail(f"Labels for a sparse loss should be whole numbers, got {odd}", out.name, "y.astype('int'), or the loss 'mse' for numbers that are no classes")
     if classes is not None and not (low >= 0 and high < classes):
         bad = np.asarray(y).ravel()
         where = int(np.flatnonzero(~((bad >= 0) & (bad < classes)))[0])

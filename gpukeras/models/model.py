@@ -94,6 +94,8 @@ class Model(GeneratorMethods, Network):
     def _require_inputs(self, x):
         if self.inputs:
             return
+        if hasattr(self, "add") and not self.layers:
+            raise ValueError(f"Model {self.name} has no layers. Try: model.add(Dense(10))")
         if x is None:
             raise ValueError(f"Model {self.name} has no inputs yet, and no data to tell their "
                              "shapes. "
@@ -229,7 +231,7 @@ class Model(GeneratorMethods, Network):
     def _inputs(self, x):
         """Checked arrays for the inputs."""
         names = self._feed_input_names
-        arrays = data.as_list(x, names, "input")
+        arrays = data.as_list(data.row_list(x, self._feed_input_shapes), names, "input")
         for array, name in zip(arrays, names, strict=True):
             if array is None:
                 data.fail(f"No data provided for input {name!r} of model {self.name}: got "

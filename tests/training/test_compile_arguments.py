@@ -380,3 +380,24 @@ def test_metrics_of_layers_in_inner_models_and_shared_layers():
     assert found[1] == pytest.approx(np.mean(shared), rel=1e-4)
     inner.compile("sgd", "mse")
     assert inner.evaluate(X, Y, verbose=0)[1] == pytest.approx(np.mean(shared[0]), rel=1e-4)
+
+
+def test_a_list_of_one_row_is_a_row_where_that_fits():
+    model = single()
+    np.testing.assert_allclose(model.predict([[1.0, 2.0, 3.0]]),
+                               model.predict(np.array([[1.0, 2.0, 3.0]])))
+    K.clear_session()
+    column = Sequential([L.Dense(1, input_shape=(1,))])
+    assert column.predict([[1.0, 2.0, 3.0]]).shape == (3, 1)         # a list of one array
+
+
+def test_labels_that_are_not_whole_and_models_without_layers():
+    K.clear_session()
+    model = Sequential([L.Dense(2, activation="softmax", input_shape=(3,))])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="whole numbers, got 0.5"):
+        model.fit(X, np.full(12, 0.5))
+    empty = Sequential()
+    empty.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="has no layers"):
+        empty.fit(X, Y)
