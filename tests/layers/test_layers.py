@@ -66,7 +66,7 @@ def close(got, want):
 
 
 @pytest.mark.parametrize("case", [c for c in GOLDEN.values() if c.facts["deterministic"]], ids=repr)
-def test_golden_output_and_gradients(case):
+def test_golden_output_and_gradients(case, device):
     layer, x, y = built(case)
     gradients = K.gradients(K.sum(y * K.constant(case["r"])), [x, *layer.trainable_weights])
     run = K.function([x, K.learning_phase()], [y, *gradients])
@@ -76,7 +76,7 @@ def test_golden_output_and_gradients(case):
 
 
 @pytest.mark.parametrize("case", [c for c in GOLDEN.values() if "y_train" in c], ids=repr)
-def test_golden_training_phase(case):
+def test_golden_training_phase(case, device):
     layer, x, y = built(case)
     gradients = K.gradients(K.sum(y * K.constant(case["r"])), [x, *layer.trainable_weights])
     run = K.function([x, K.learning_phase()], [y, *gradients], updates=layer.updates)
@@ -88,7 +88,7 @@ def test_golden_training_phase(case):
 
 
 @pytest.mark.parametrize("case", MORE.values(), ids=list(MORE))
-def test_golden_layers_of_any_number_of_inputs(case):
+def test_golden_layers_of_any_number_of_inputs(case, device):
     K.clear_session()
     facts = case.facts
     layer = L.deserialize({"class_name": facts["class_name"], "config": facts["config"]})

@@ -40,7 +40,7 @@ def test_golden_config_shapes_and_weights(case):
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
-def test_golden_outputs_states_and_gradients(case):
+def test_golden_outputs_states_and_gradients(case, device):
     layer, ins, ys = applied(case)
     parts = [K.sum(y * K.constant(r)) for y, r in zip(ys, case.list("r"), strict=True)]
     grads = K.gradients(sum(parts[1:], parts[0]), ins + layer.trainable_weights)
@@ -51,7 +51,7 @@ def test_golden_outputs_states_and_gradients(case):
 
 
 @pytest.mark.parametrize("case", STEPS.values(), ids=list(STEPS))
-def test_golden_training_steps(case):
+def test_golden_training_steps(case, device):
     K.clear_session()
     model = Sequential.from_config(case.facts["config"])
     model.compile(SGD(0.05, momentum=0.9), "mse")
