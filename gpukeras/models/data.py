@@ -255,7 +255,8 @@ def _check_labels(y, out):
     low, high = y.min(), y.max()
     if y.dtype.kind == "f" and low >= 0 and not np.array_equal(y, np.floor(y)):
         odd = float(y[y != np.floor(y)][0])
-        fail(f"Labels for a sparse loss should be whole numbers, got {odd}", out.name, "y.astype('int'), or the loss 'mse' for numbers that are no classes")
+        fail(f"Labels for a sparse loss should be whole numbers, got {odd}", out.name,
+             "y.astype('int'), or the loss 'mse' for numbers that are no classes")
     if classes is not None and not (low >= 0 and high < classes):
         bad = np.asarray(y).ravel()
         where = int(np.flatnonzero(~((bad >= 0) & (bad < classes)))[0])
