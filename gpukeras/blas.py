@@ -22,7 +22,7 @@ import glob
 import importlib.util
 import os
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -70,7 +70,6 @@ class Library:
         config.restype = ctypes.c_char_p
         self.version = " ".join(config().decode().split()[:2])
         self.set_threads = entry("openblas_set_num_threads")
-        self.get_threads = entry("openblas_get_num_threads")
 
     def self_test(self) -> None:
         """Raises when a product of strided, transposed views differs from NumPy's."""
@@ -167,18 +166,38 @@ def workers() -> Team:
 
 
 def around() -> tuple[Callable[[], None], Callable[[], None]]:
-    """What to call before and after a list of bound products: they hold NumPy's OpenBLAS to one
-    thread, if that is the one in use, for it would wake all its threads for every small product.
-    Our own copy always has one."""
-    found = library()
-    if found is None or found.own:
+    """What to call before and after a list of bound calls: they hold NumPy's OpenBLAS to one thread,
+    for it would wake all its threads (and let them spin) for every small product: ours, if it is
+    the library in use, and those of ops that call numpy.matmul."""
+    numpys = _numpys()
+    if numpys is None:
         return _nothing, _nothing
-    users = [1]                                     # threads the user has given it
+    get, put = numpys
+    users = [get()]                                 # threads the user has given it
 
     def hold() -> None:
-        users[0] = max(found.get_threads(), users[0])
-        found.set_threads(1)
-    return hold, lambda: found.set_threads(users[0])
+        now = get()
+        if now > 1:
+            users[0] = now
+        put(1)
+
+    def free() -> None:
+        put(users[0])
+    return hold, free
+
+
+@lru_cache(None)
+def _numpys() -> tuple[Callable[[], int], Callable[[int], None]] | None:
+    """(get_num_threads, set_num_threads) of the OpenBLAS inside NumPy's wheel, if there is one."""
+    for path, suffix, _, own in _candidates():
+        if not own:
+            try:
+                handle = ctypes.CDLL(path)
+                return (getattr(handle, f"scipy_openblas_get_num_threads{suffix}"),
+                        getattr(handle, f"scipy_openblas_set_num_threads{suffix}"))
+            except (OSError, AttributeError):
+                pass
+    return None
 
 
 def _nothing() -> None:

@@ -261,27 +261,35 @@ def test_bad_thread_count_is_named(value, monkeypatch):
         wanted_threads()
 
 
-def test_numpys_own_library_is_held_to_one_thread_only_while_a_function_runs(monkeypatch):
-    copies = [c for c in blas._candidates() if not c[3]]
-    if not copies:
+def test_numpys_own_library_is_held_to_one_thread_only_while_a_function_runs():
+    if blas._numpys() is None:
         pytest.skip("this NumPy brings no OpenBLAS of its own")
-    found = blas._load(*copies[0])
-    monkeypatch.setattr(blas, "_library", found)
-    before = found.get_threads()
-    found.set_threads(2)
+    get, put = blas._numpys()
+    before = get()
+    put(2)
     try:
         hold, free = blas.around()
         hold()
-        assert found.get_threads() == 1
+        assert get() == 1
         hold()                                      # a function called inside another
         free()
         free()
-        assert found.get_threads() == 2
-        assert blas.workers() is blas.team()
+        assert get() == 2
+        put(3)                                      # the user's choice may change
+        hold()
+        free()
+        assert get() == 3
     finally:
-        found.set_threads(before)
+        put(before)
 
 
-def test_our_own_library_needs_no_holding():
-    if blas.library() is not None and blas.library().own:
-        assert blas.around() == (blas._nothing, blas._nothing)
+def test_numpys_copy_serves_where_there_is_no_other(monkeypatch):
+    copies = [c for c in blas._candidates() if not c[3]]
+    if not copies:
+        pytest.skip("this NumPy brings no OpenBLAS of its own")
+    monkeypatch.setattr(blas, "_library", blas._load(*copies[0]))
+    a, b = np.random.default_rng(0).standard_normal((2, 40, 40))
+    out = np.empty((40, 40))
+    blas.bind_gemm(a, b, out)()
+    np.testing.assert_allclose(out, a @ b)
+    assert "NumPy's copy" in blas.info() and blas.workers() is blas.team()
