@@ -30,6 +30,7 @@ test-gpu: .venv/dev
 	GPUKERAS_DEVICE=gpu $(PY) -m pytest -m "not slow" --ignore tests/host --ignore tests/test_install.py
 
 bench: .venv/ready
+	$(PY) benchmarks/compile_time.py
 	$(PY) benchmarks/fit.py
 
 bench-gpu: .venv/ready

@@ -25,9 +25,12 @@ class _Gated(RNN):
 
     def get_config(self):
         config = super().get_config()
-        inner = config.pop("cell")["config"]
-        own = {k: v for k, v in inner.items() if k in self.cell._kept}
-        return {**config, **own}
+        inner, penalty = config.pop("cell")["config"], config.pop("activity_regularizer")
+        for name in self.cell._kept:
+            config[name] = inner[name]
+            if name == "bias_regularizer":         # where Keras has it
+                config["activity_regularizer"] = penalty
+        return config
 
     @classmethod
     def from_config(cls, config):
