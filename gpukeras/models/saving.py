@@ -126,7 +126,7 @@ def _is_endless(source):
                 return False
     try:
         done = subprocess.run([sys.executable, "-c", _READ_ALL, source], capture_output=True,
-                              timeout=5)
+                              timeout=2)
     except subprocess.TimeoutExpired:
         return True
     return done.returncode != 0

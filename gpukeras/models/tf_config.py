@@ -124,13 +124,16 @@ def optimizer_config(config):
 
 def loss_or_metric(value):
     """A loss or metrics of a training config, whatever lists and dicts they are in."""
-    value = translate(value)
+    return _loss_or_metric(translate(value))
+
+
+def _loss_or_metric(value):
     if isinstance(value, list):
-        return [loss_or_metric(item) for item in value if item is not None]
+        return [_loss_or_metric(item) for item in value if item is not None]
     if not isinstance(value, dict):
         return value
     if set(value) != {"class_name", "config"}:
-        return {key: loss_or_metric(item) for key, item in value.items()}
+        return {key: _loss_or_metric(item) for key, item in value.items()}
     config = dict(value["config"])
     if value["class_name"] == "MeanMetricWrapper":
         return _metric_name(config.get("name"), config.get("fn"))

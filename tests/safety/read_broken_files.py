@@ -71,8 +71,14 @@ def break_one(folder, paths, rng, number):
     return target, f"{name} of {path.name}"
 
 
+def peak():
+    """The most memory this process has had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def read(path, what):
     """None, or what is wrong with the way the file was read."""
+    before = peak()
     signal.alarm(SECONDS)
     try:
         if what.startswith("model_config") and path.stat().st_size % 2:
@@ -89,8 +95,7 @@ def read(path, what):
         return traceback.format_exc(limit=-3)
     finally:
         signal.alarm(0)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return f"takes {peak >> 20} MB" if peak > BYTES else None
+    return f"takes {peak() >> 20} MB" if peak() > max(before, BYTES) else None
 
 
 def read_batch(folder, paths, seed, first):
