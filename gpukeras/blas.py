@@ -166,9 +166,9 @@ def workers() -> Team:
 
 
 def around() -> tuple[Callable[[], None], Callable[[], None]]:
-    """What to call before and after a list of bound calls: they hold NumPy's OpenBLAS to one thread,
-    for it would wake all its threads (and let them spin) for every small product: ours, if it is
-    the library in use, and those of ops that call numpy.matmul."""
+    """What to call before and after a list of bound calls: NumPy's OpenBLAS is held to one thread.
+    It would wake all its threads (and let them spin) for every small product: ours, if it is the
+    library in use, and those of ops that call numpy.matmul."""
     numpys = _numpys()
     if numpys is None:
         return _nothing, _nothing
