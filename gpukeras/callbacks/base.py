@@ -105,12 +105,10 @@ def _checked(callbacks):
     for callback in callbacks:
         if isinstance(callback, type):
             raise TypeError(f"Got the class {callback.__name__} as callback, expected an object. "
-                            "Try: "
-                            f"{callback.__name__}()")
+                            f"Try: {callback.__name__}()")
         if not hasattr(callback, "set_model"):
-            raise TypeError(f"{callback!r} is no callback: a callback is an object of a class "
-                            "made from "
-                            "keras.callbacks.Callback. Try: LambdaCallback(on_epoch_end=...)")
+            raise TypeError(f"{callback!r} is no callback: a callback is an object of a class made "
+                            "from keras.callbacks.Callback. Try: LambdaCallback(on_epoch_end=...)")
     return list(callbacks)
 
 

@@ -145,9 +145,8 @@ class ModelCheckpoint(Callback):
         try:
             return self.filepath.format(epoch=epoch + 1, **logs)
         except KeyError as error:
-            raise KeyError(f"ModelCheckpoint cannot fill in {self.filepath!r}: there is no "
-                           f"{error} in "
-                           f"the logs, only epoch, {', '.join(logs)}") from None
+            raise KeyError(f"ModelCheckpoint cannot fill in {self.filepath!r}: there is no {error} "
+                           f"in the logs, only epoch, {', '.join(logs)}") from None
 
     def _say(self, text):
         if self.verbose > 0:

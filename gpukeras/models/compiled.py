@@ -66,8 +66,7 @@ class Compiled:
         self.outputs = [out for out in self.all_outputs if out.loss is not None]
         if not self.outputs and not model.losses:
             raise ValueError("The model cannot be compiled because it has no loss to optimize. "
-                             "Try: "
-                             "compile(optimizer, loss='mse')")
+                             "Try: compile(optimizer, loss='mse')")
         self._make_metrics(metrics, weighted_metrics)
 
     def _make_metrics(self, plain, weighted):
@@ -209,13 +208,11 @@ def _loss_weights(weights, names):
     if isinstance(weights, (list, tuple)):
         if len(weights) != len(names):
             raise ValueError("When passing a list as loss_weights, it should have one entry per "
-                             "model "
-                             f"output. The model has {len(names)} outputs, but you passed "
+                             f"model output. The model has {len(names)} outputs, but you passed "
                              f"loss_weights={weights}")
         return list(weights)
-    raise TypeError(f"Could not interpret loss_weights argument: {weights} - expected a list or "
-                    "a dict by "
-                    "output name.")
+    raise TypeError(f"Could not interpret loss_weights argument: {weights} - expected a list or a "
+                    "dict by output name.")
 
 
 def _modes(mode, names):
@@ -224,10 +221,9 @@ def _modes(mode, names):
         return [mode.get(name) for name in names]
     if isinstance(mode, (list, tuple)):
         if len(mode) != len(names):
-            raise ValueError("When passing a list as sample_weight_mode, it should have one "
-                             "entry per model "
-                             f"output. The model has {len(names)} outputs, but you passed "
-                             f"sample_weight_mode={mode}")
+            raise ValueError("When passing a list as sample_weight_mode, it should have one entry "
+                             f"per model output. The model has {len(names)} outputs, but you "
+                             f"passed sample_weight_mode={mode}")
         return list(mode)
     return [mode] * len(names)
 
@@ -241,8 +237,7 @@ def _target_tensors(tensors, names):
     tensors = list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
     if len(tensors) != len(names):
         raise ValueError("When passing a list as `target_tensors`, it should have one entry per "
-                         "model "
-                         f"output. The model has {len(names)} outputs, but you passed "
+                         f"model output. The model has {len(names)} outputs, but you passed "
                          f"{len(tensors)}.")
     return tensors
 
@@ -256,15 +251,13 @@ def _per_output_metrics(given, names, what):
         found = [given.get(name, []) for name in names]
         return [list(m) if isinstance(m, (list, tuple)) else [m] for m in found]
     if not isinstance(given, (list, tuple)):
-        raise TypeError(f"Type of `{what}` argument not understood. Expected a list or "
-                        "dictionary, found: "
-                        f"{given}")
+        raise TypeError(f"Type of `{what}` argument not understood. Expected a list or dictionary, "
+                        f"found: {given}")
     if any(isinstance(m, (list, tuple)) for m in given):
         if len(given) != len(names):
-            raise ValueError(f"When passing a list of lists as `{what}`, it should have one "
-                             "entry per model "
-                             f"output. The model has {len(names)} outputs, but you passed "
-                             f"{what}={given}")
+            raise ValueError(f"When passing a list of lists as `{what}`, it should have one entry "
+                             f"per model output. The model has {len(names)} outputs, but you "
+                             f"passed {what}={given}")
         return [list(m) if isinstance(m, (list, tuple)) else [m] for m in given]
     # each output gathers its own state
     return [list(given)] + [metrics.clone_metrics(list(given)) for _ in names[1:]]

@@ -42,13 +42,11 @@ def as_array(x, kind, name):
     if getattr(x.dtype, "kind", "f") == "O" or str(x.dtype) == "object":
         x = _from_objects(x, kind, name)
     if x.dtype.kind not in "fiub":
-        fail(f"Error when checking {kind}: {name} should be an array of numbers, but got an "
-             "array of "
-             f"type {x.dtype} with shape {tuple(x.shape)}", name, _type_fix(x.dtype.kind))
+        fail(f"Error when checking {kind}: {name} should be an array of numbers, but got an array "
+             f"of type {x.dtype} with shape {tuple(x.shape)}", name, _type_fix(x.dtype.kind))
     if len(x.shape) == 0:
         fail(f"Error when checking {kind}: data for {name} should be an array with one row per "
-             "sample, "
-             f"but got the single number {x!r}", name, "np.array([value])")
+             f"sample, but got the single number {x!r}", name, "np.array([value])")
     if len(x.shape) == 1:
         x = np.asarray(x)[:, None]
     return x
@@ -60,8 +58,7 @@ def _from_list(x, kind, name):
     except ValueError:
         lengths = sorted({len(row) for row in x if hasattr(row, "__len__")})
         fail(f"Error when checking {kind}: the lists for {name} differ in length (from "
-             f"{lengths[0]} to "
-             f"{lengths[-1]}), so they make no array" if lengths else
+             f"{lengths[0]} to {lengths[-1]}), so they make no array" if lengths else
              f"Error when checking {kind}: the data for {name} makes no array", name,
              "rows of equal length; for sequences "
              "gpukeras.preprocessing.sequence.pad_sequences(rows)")
@@ -75,9 +72,8 @@ def _from_objects(x, kind, name):
         return _from_list(list(x), kind, name)
     if plain.dtype.kind not in "fiub":
         odd = next((v for v in np.asarray(x).ravel() if not isinstance(v, (int, float))), None)
-        fail(f"Error when checking {kind}: {name} should be an array of numbers, but got an "
-             "array of "
-             f"Python objects with shape {tuple(x.shape)}, such as {odd!r}", name,
+        fail(f"Error when checking {kind}: {name} should be an array of numbers, but got an array "
+             f"of Python objects with shape {tuple(x.shape)}, such as {odd!r}", name,
              "x.astype('float32'), after missing values are filled in")
     return plain
 
@@ -242,9 +238,8 @@ def check_targets(targets, outputs):
         fn = getattr(out.loss, "fn", None)
         if fn is losses.categorical_crossentropy and y.shape[-1] == 1:
             fail(f"You are passing a target array of shape {tuple(y.shape)} while using as loss "
-                 "`categorical_crossentropy`, which expects targets to be binary matrices (1s "
-                 "and 0s) "
-                 "of shape (samples, classes)", out.name,
+                 "`categorical_crossentropy`, which expects targets to be binary matrices (1s and "
+                 "0s) of shape (samples, classes)", out.name,
                  "utils.to_categorical(y), or the loss 'sparse_categorical_crossentropy'")
         if fn is losses.sparse_categorical_crossentropy and isinstance(y, np.ndarray) and y.size:
             _check_labels(y, out)
@@ -266,10 +261,8 @@ def _check_labels(y, out):
         if low == 1 and high == classes:
             fix = "y - 1: class numbers start at 0"
         fail(f"Received a label value of {bad[where]:g} (sample {where}) which is outside the "
-             "valid range "
-             f"of [0, {classes}) of the output {out.name} of shape {_text(out.shape)}; labels go "
-             "from "
-             f"{low:g} to {high:g}", out.name, fix)
+             f"valid range of [0, {classes}) of the output {out.name} of shape {_text(out.shape)}; "
+             f"labels go from {low:g} to {high:g}", out.name, fix)
 
 
 # ---------------------------------------------------------------- weights of samples
@@ -287,14 +280,12 @@ def per_output(value, names, what):
     if isinstance(value, (list, tuple)):
         if len(value) != len(names):
             fail(f"Provided `{what}` was a list of {len(value)} elements, but the model has "
-                 f"{len(names)} "
-                 f"outputs. You should provide one `{what}` array per model output.")
+                 f"{len(names)} outputs. You should provide one `{what}` array per model output.")
         return list(value)
     if isinstance(value, dict):
         return [value.get(name) for name in names]
     raise TypeError(f"The model has multiple outputs, so `{what}` should be either a list or a "
-                    "dict by "
-                    f"output name, got {type(value).__name__}.")
+                    f"dict by output name, got {type(value).__name__}.")
 
 
 def sample_weights(y, weight, class_weight, mode, name):
@@ -319,8 +310,7 @@ def _check_weight(weight, y, mode, name):
                  "least 3D, i.e. that have a time dimension.", name)
         if weight.ndim != 2:
             fail(f"Found a sample_weight array with shape {weight.shape}. In order to use "
-                 "timestep-wise "
-                 "sample weighting, you should pass a 2D sample_weight array.", name)
+                 "timestep-wise sample weighting, you should pass a 2D sample_weight array.", name)
     elif weight.ndim != 1:
         fail(f"Found a sample_weight array with shape {weight.shape}. In order to use "
              "timestep-wise sample "
@@ -329,8 +319,7 @@ def _check_weight(weight, y, mode, name):
              "use sample-wise weights, make sure your sample_weight array is 1D.", name)
     if weight.shape != shape[:weight.ndim]:
         fail(f"Found a sample_weight array with shape {weight.shape} for an input with shape "
-             f"{shape}. "
-             "sample_weight cannot be broadcast.", name)
+             f"{shape}. sample_weight cannot be broadcast.", name)
 
 
 def _class_weights(y, class_weight, name):
@@ -344,9 +333,8 @@ def _class_weights(y, class_weight, name):
     found, places = np.unique(classes, return_inverse=True)
     missing = {int(c) for c in found} - {int(c) for c in class_weight}
     if missing:
-        fail(f"`class_weight` must contain all classes in the data. The classes {missing} exist "
-             "in the data "
-             "but not in `class_weight`.", name)
+        fail(f"`class_weight` must contain all classes in the data. The classes {missing} exist in "
+             "the data but not in `class_weight`.", name)
     factors = np.array([class_weight[int(c)] for c in found], dtype="float32")
     return factors[places.reshape(-1)]
 

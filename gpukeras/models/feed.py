@@ -168,9 +168,8 @@ class GeneratorFeed:
             batch = next(self._batches)
         except StopIteration:
             raise ValueError(
-                f"The generator ended after {self._done} batches in all, at batch {i} of an "
-                "epoch of "
-                f"{self.steps}. Try: fewer steps or epochs, or a generator that goes on (`while "
+                f"The generator ended after {self._done} batches in all, at batch {i} of an epoch "
+                f"of {self.steps}. Try: fewer steps or epochs, or a generator that goes on (`while "
                 "True:`)"
             ) from None
         self._done += 1

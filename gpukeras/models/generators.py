@@ -117,8 +117,7 @@ class GeneratorMethods:
         if steps is None and not is_sequence(source):
             raise ValueError(f"`{argument}=None` is only valid for a generator based on the "
                              f"`keras.utils.Sequence` class. Please specify `{argument}` or use "
-                             "the "
-                             "`keras.utils.Sequence` class.")
+                             "the `keras.utils.Sequence` class.")
         if steps is None and len(source) == 0:
             raise ValueError(f"The Sequence {type(source).__name__} has no batches: its length "
                              "is 0.")
@@ -156,6 +155,5 @@ def _parts(batch, kind):
     if not isinstance(batch, (tuple, list)) or len(batch) not in ((1, 2, 3) if kind == "predict"
                                                                   else (2, 3)):
         raise ValueError("Output of generator should be a tuple `(x, y, sample_weight)` or `(x, "
-                         "y)`. "
-                         f"Found: {data._brief(batch)}")
+                         f"y)`. Found: {data._brief(batch)}")
     return (*batch, None, None)[:3]

@@ -98,8 +98,7 @@ class Model(GeneratorMethods, Network):
             raise ValueError(f"Model {self.name} has no layers. Try: model.add(Dense(10))")
         if x is None:
             raise ValueError(f"Model {self.name} has no inputs yet, and no data to tell their "
-                             "shapes. "
-                             "Try: input_shape=... for the first layer")
+                             "shapes. Try: input_shape=... for the first layer")
         names = list(x) if isinstance(x, dict) else [f"input_{i + 1}" for i in range(
             len(x) if isinstance(x, (list, tuple)) else 1)]
         arrays = data.as_list(x, names, "input")
@@ -249,8 +248,7 @@ class Model(GeneratorMethods, Network):
         for target, name in zip(ys, names, strict=True):
             if target is None:
                 data.fail(f"No targets provided for output {name!r} of model {self.name}, which "
-                          "has the loss "
-                          "that `compile` was given", name, "fit(x, y)")
+                          "has the loss that `compile` was given", name, "fit(x, y)")
         data.check_shapes(ys, names, [out.target_shape() for out in outputs], "target", False)
         data.check_targets(ys, outputs)
         given = data.per_output(sample_weight, names, "sample_weight")
@@ -264,10 +262,9 @@ class Model(GeneratorMethods, Network):
 
     def _check_stateful(self, xs, batch_size):
         if self.stateful and batch_size and xs and xs[0].shape[0] % batch_size:
-            data.fail("In a stateful network, you should only pass inputs with a number of "
-                      "samples that can "
-                      f"be divided by the batch size. Found: {xs[0].shape[0]} samples, batch size "
-                      f"{batch_size}.")
+            data.fail("In a stateful network, you should only pass inputs with a number of samples "
+                      f"that can be divided by the batch size. Found: {xs[0].shape[0]} samples, "
+                      f"batch size {batch_size}.")
 
     def _batch_size(self, batch_size):
         fixed = next((shape[0] for shape in self._feed_input_shapes if shape and shape[0]), None)
@@ -280,8 +277,7 @@ class Model(GeneratorMethods, Network):
             raise ValueError(f"`batch_size` should be at least 1, got {batch_size}.")
         if fixed and fixed != batch_size:
             raise ValueError(f"The `batch_size` argument value {batch_size} is incompatible with "
-                             "the "
-                             f"specified batch size of your Input Layer: {fixed}")
+                             f"the specified batch size of your Input Layer: {fixed}")
         return int(batch_size)
 
     def _feed(self, kind, xs, ys, weights, batch_size, shuffle=False):
@@ -379,11 +375,9 @@ class Model(GeneratorMethods, Network):
         count = len(xs[0])
         at = int(count * (1.0 - share))
         if not 0.0 < share < 1.0 or at in (0, count):
-            data.fail(f"`validation_split` {share} of {count} samples leaves {at} samples to "
-                      "train on and "
-                      f"{count - at} to validate on, expected a number between 0 and 1 that "
-                      "leaves some "
-                      "of both")
+            data.fail(f"`validation_split` {share} of {count} samples leaves {at} samples to train "
+                      f"on and {count - at} to validate on, expected a number between 0 and 1 that "
+                      "leaves some of both")
         (x1, x2), (y1, y2), (w1, w2) = (data.split(part, at) for part in (xs, ys, weights))
         return (x1, y1, w1), (x2, y2, w2)
 

@@ -83,8 +83,7 @@ def array_to_img(x, data_format=None, scale=True, dtype=None):
     x = np.asarray(x, dtype=dtype or K.floatx())
     if x.ndim != 3:
         raise ValueError("Expected image array to have rank 3 (single image). Got array with "
-                         "shape: "
-                         f"{x.shape}")
+                         f"shape: {x.shape}")
     if _data_format(data_format) == "channels_first":
         x = x.transpose(1, 2, 0)
     if scale:

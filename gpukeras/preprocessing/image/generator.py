@@ -73,8 +73,7 @@ class ImageDataGenerator:
             if getattr(self, name) != value:
                 setattr(self, name, value)
                 warnings.warn(f"This ImageDataGenerator specifies `{reason}`, which overrides "
-                              "setting of "
-                              f"`{name}`.", stacklevel=4)
+                              f"setting of `{name}`.", stacklevel=4)
 
         if self.zca_whitening:
             override("zca_whitening", "featurewise_center", True)
@@ -214,9 +213,8 @@ class ImageDataGenerator:
 
     def _fitted(self, name, statistics):
         if statistics is None:
-            warnings.warn(f"This ImageDataGenerator specifies `{name}`, but it hasn't been fit "
-                          "on any "
-                          "training data. Fit it first by calling "
+            warnings.warn(f"This ImageDataGenerator specifies `{name}`, but it hasn't been fit on "
+                          "any training data. Fit it first by calling "
                           "`.fit(numpy_data)`.", stacklevel=4)
         return statistics is not None
 

@@ -154,8 +154,7 @@ def _with_further(x):
     for a in further:
         if len(a) != len(pictures):
             raise ValueError("All of the arrays in `x` should have the same length. Found a pair "
-                             "with: "
-                             f"len(x[0]) = {len(pictures)}, len(x[?]) = {len(a)}")
+                             f"with: len(x[0]) = {len(pictures)}, len(x[?]) = {len(a)}")
     return pictures, further
 
 
@@ -175,9 +174,8 @@ def _check_classes(y, part):
     rest = np.concatenate([y[:part.start], y[part.stop:]])
     if not np.array_equal(np.unique(y[part]), np.unique(rest)):
         raise ValueError("Training and validation subsets have different number of classes after "
-                         "the "
-                         "split. If your numpy arrays are sorted by the label, you might want to "
-                         "shuffle them.")
+                         "the split. If your numpy arrays are sorted by the label, you might want "
+                         "to shuffle them.")
 
 
 class _FileIterator(Iterator):
@@ -316,8 +314,7 @@ class DataFrameIterator(_FileIterator):
                 and os.path.isfile(os.path.join(self.directory, name))]
         if len(keep) < len(names):
             warnings.warn(f"Found {len(names) - len(keep)} invalid image filename(s). These "
-                          "filename(s) "
-                          "will be ignored.", stacklevel=4)
+                          "filename(s) will be ignored.", stacklevel=4)
         return keep
 
 
