@@ -77,20 +77,27 @@ def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=Fa
 
 @contextlib.contextmanager
 def _writing(target, overwrite):
-    """The HDF5 group to write to; None if the user wants to keep the old file."""
+    """The HDF5 group to write to; None if the user wants to keep the old file.
+
+    The file is made in memory: HDF5 does not survive a disk that becomes full.
+    """
     import h5py
     if isinstance(target, h5py.Group):
         yield target
-    elif hasattr(target, "write"):
-        image = io.BytesIO()
-        with h5py.File(image, "w") as file:
-            yield file
+        return
+    to_object = hasattr(target, "write")
+    if not (to_object or overwrite) and os.path.isfile(target):
+        if not ask_to_proceed_with_overwrite(target):
+            yield None
+            return
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        yield file
+    if to_object:
         target.write(image.getvalue())
-    elif not overwrite and os.path.isfile(target) and not ask_to_proceed_with_overwrite(target):
-        yield None
     else:
-        with atomic_write(target) as part, h5py.File(part, "w") as file:
-            yield file
+        with atomic_write(target) as part, open(part, "wb") as file:
+            file.write(image.getbuffer())
 
 
 @contextlib.contextmanager

@@ -41,9 +41,12 @@ def atomic_write(path):
             shutil.copymode(target, part)
         _sync(part, os.O_RDWR)
         os.replace(part, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.remove(part)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, part):
+            raise OSError(error.errno, f"{error.strerror}: what was there before is as it was",
+                          os.fspath(path)) from error
         raise
     if os.name != "nt":                                              # Windows cannot open a folder
         _sync(folder, os.O_RDONLY)
