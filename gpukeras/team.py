@@ -21,27 +21,6 @@ MOST = 16                     # more threads than this lose on the sizes that on
 _team: Team | None = None
 
 
-def _no_processor() -> int:
-    return -1
-
-
-def _find_processor() -> Callable[[], int]:
-    """The C library's sched_getcpu, or a stand-in that knows nothing."""
-    try:
-        import ctypes
-        function = ctypes.CDLL(None).sched_getcpu if hasattr(os, "sched_setaffinity") else None
-        return function or _no_processor
-    except (OSError, AttributeError, TypeError):
-        return _no_processor
-
-
-def _processor() -> int:
-    """Number of the processor this thread runs on; -1 where the system does not tell."""
-    global _processor
-    _processor = _find_processor()
-    return _processor()
-
-
 def usable_cpus() -> int:
     """CPUs this process may use: affinity mask and container quota taken into account."""
     try:
@@ -131,7 +110,6 @@ class Team:
         self.size = size
         self._members: list[_Member] = []
         self._busy = threading.Lock()
-        self._left: object = None                   # the processor that members keep off
 
     def bind(self, jobs: Sequence[Callable[[], object]]) -> Callable[[], None]:
         """run() that does all `jobs` (independent of each other) and returns when all are done."""
@@ -153,8 +131,6 @@ class Team:
             members = self._members
             while len(members) < len(jobs) - 1:     # threads start with the first work
                 members.append(_Member(f"gpukeras-{len(members) + 1}"))
-                self._left = None
-            self._leave_alone(_processor())
             for member, job in zip(members, jobs[1:]):
                 member.start(job)
             try:
@@ -167,20 +143,6 @@ class Team:
             if error is not None:
                 raise error
         return True
-
-    def _leave_alone(self, processor: int) -> None:
-        """Keep the members off the caller's processor: the kernel likes to wake a thread beside its
-        waker, where it waits until the caller has done its own part."""
-        if processor == self._left:
-            return
-        self._left = processor
-        if processor >= 0:
-            try:
-                others = os.sched_getaffinity(0) - {processor}
-                for member in self._members if others else ():
-                    os.sched_setaffinity(member.thread.native_id, others)
-            except OSError:                         # not allowed to: as the kernel likes
-                pass
 
     def split(self, count: int, least: int = 1) -> list[slice]:
         """At most `size` slices of range(count), near equal, none shorter than `least`."""
