@@ -16,23 +16,50 @@ BACKEND = "tensorflow"                           # whose convolutions ours are: 
 HEAP = b"GCOL\x01\0\0\0"                         # begins a heap of texts in a file
 
 
-def has_endless_heap(data):
-    """Whether HDF5 would read a heap of texts in a file for ever.
+def looks_treacherous(data):
+    """Whether HDF5 might read the texts of a file for ever, or into gigabytes of memory.
 
-    data: the bytes of the file, or a mapping of it. A heap is its signature, its size and objects,
-    each an index (0: the rest is free), two numbers that do not matter here, a size, and its bytes
-    up to a multiple of 8. HDF5 does not get past a free rest of size 0.
+    data: the bytes of the file, or a mapping of it. A heap of texts is its signature, its size and
+    objects, each an index (0: the rest is free), two numbers that do not matter here, a size, and
+    its bytes up to a multiple of 8. HDF5 does not get past a free rest of size 0, and it believes
+    the length that stands before a reference (address of the heap, index).
     """
     begin = data.find(HEAP)
     while begin >= 0:
-        end = min(begin + int.from_bytes(data[begin + 8:begin + 16], "little"), len(data))
-        at = begin + 16
-        while at + 16 <= end:
-            free, size = data[at:at + 2] == b"\0\0", int.from_bytes(data[at + 8:at + 16], "little")
-            if free and size == 0:
-                return True
-            at = end if free else at + 16 + -(-size // 8) * 8
+        sizes = _heap_sizes(data, begin)
+        if sizes is None or _has_long_reference(data, begin, sizes):
+            return True
         begin = data.find(HEAP, begin + 8)
+    return False
+
+
+def _number(data, at, size):
+    return int.from_bytes(data[at:at + size], "little")
+
+
+def _heap_sizes(data, begin):
+    """Index -> size of the objects of the heap at `begin`; None if it has no end."""
+    end = min(begin + _number(data, begin + 8, 8), len(data))
+    at, sizes = begin + 16, {}
+    while at + 16 <= end:
+        index, size = _number(data, at, 2), _number(data, at + 8, 8)
+        if index == 0 and size == 0:
+            return None
+        sizes[index] = size
+        at = end if index == 0 else at + 16 + -(-size // 8) * 8
+    return sizes
+
+
+def _has_long_reference(data, begin, sizes):
+    address = begin.to_bytes(8, "little")
+    at = data.find(address)
+    for _ in range(10_000):
+        if at < 4:
+            break
+        size = sizes.get(_number(data, at + 8, 4))
+        if size is not None and _number(data, at - 4, 4) > size:
+            return True
+        at = data.find(address, at + 1)
     return False
 
 

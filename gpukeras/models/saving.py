@@ -109,8 +109,8 @@ def _reading(source):
         return
     image = io.BytesIO(source.read()) if hasattr(source, "read") else None
     name = "the data" if image else _existing(source)
-    if _is_endless(image or name):
-        raise OSError(f"cannot read {name}: it is a broken HDF5 file, whose texts have no end.")
+    if _is_treacherous(image or name):
+        raise OSError(f"cannot read {name}: it is a broken HDF5 file, whose texts cannot be read.")
     try:
         file = h5py.File(image or name, "r")
     except OSError as error:
@@ -119,17 +119,17 @@ def _reading(source):
         yield file
 
 
-def _is_endless(source):
-    """Whether h5py would hang. What looks so may be a rest of something that was deleted: another
-    process tries files."""
-    from .h5_layout import has_endless_heap
+def _is_treacherous(source):
+    """Whether h5py would hang or take all memory. What looks so may be a rest of something that was
+    deleted: another process tries files."""
+    from .h5_layout import looks_treacherous
     if not isinstance(source, str):
-        return has_endless_heap(source.getvalue())
+        return looks_treacherous(source.getvalue())
     with open(source, "rb") as file:
         if not os.path.getsize(source):
             return False
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            if not has_endless_heap(data):
+            if not looks_treacherous(data):
                 return False
     try:
         done = subprocess.run([sys.executable, "-c", _READ_ALL, source], capture_output=True,
@@ -141,6 +141,11 @@ def _is_endless(source):
 
 _READ_ALL = """
 import sys, h5py
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))
+except ImportError:
+    pass
 def read(name, item):
     list(item.attrs.items())
 with h5py.File(sys.argv[1], "r") as file:

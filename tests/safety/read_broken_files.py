@@ -102,7 +102,8 @@ def read_batch(folder, paths, seed, first):
     """In a child: read BATCH files; a file tells which one is being read, and the findings."""
     signal.signal(signal.SIGALRM, alarm)
     warnings.simplefilter("ignore")
-    resource.setrlimit(resource.RLIMIT_AS, (4 * BYTES, 4 * BYTES))
+    # HDF5 asks for what a broken length claims, up to 4 GB: it must not get it
+    resource.setrlimit(resource.RLIMIT_AS, (2 * BYTES, 2 * BYTES))
     with open(folder / f"findings{first}", "w") as out:
         for number in range(first, first + BATCH):
             rng = random.Random(f"{seed}-{number}")
