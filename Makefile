@@ -5,11 +5,12 @@ PYTHON ?= python3
 PY = .venv/bin/python
 K ?=
 
-.PHONY: help train test test-gpu bench bench-gpu kernel house sizes clean
+.PHONY: help train test test-long test-gpu bench bench-gpu kernel house sizes clean
 
 help:
 	@echo "make train            train a CNN on handwritten digits; writes digits.h5 and pictures"
 	@echo "make test             tests that need no GPU (15 minutes at most on 2 cores)"
+	@echo "make test-long        1,000 kills while saving and 10,000 broken files (about 15 minutes)"
 	@echo "make test-gpu         tests on the GPU: needs an NVIDIA GPU and driver (CUDA 12 or newer)"
 	@echo "make bench            CPU benchmark against torch, tf_keras and Keras 3, if installed"
 	@echo "make bench-gpu        GPU benchmark: needs an NVIDIA GPU and driver, and torch to compare with"
@@ -23,11 +24,14 @@ train: .venv/ready
 	$(PY) examples/digits_cnn.py
 
 test: .venv/dev
-	$(PY) -m pytest -m "not gpu"
+	$(PY) -m pytest -m "not gpu and not long"
+
+test-long: .venv/dev
+	$(PY) -m pytest -m long
 
 test-gpu: .venv/dev
 	@$(PY) tools/need_gpu.py "make test-gpu"
-	GPUKERAS_DEVICE=gpu $(PY) -m pytest -m "not slow" --ignore tests/host --ignore tests/test_install.py
+	GPUKERAS_DEVICE=gpu $(PY) -m pytest -m "not slow and not long" --ignore tests/host --ignore tests/test_install.py
 
 bench: .venv/ready
 	$(PY) benchmarks/compile_time.py

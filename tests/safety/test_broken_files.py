@@ -23,6 +23,6 @@ def test_some_broken_files(tmp_path):
     read_broken_files(tmp_path, 150, seed=1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_broken_files(tmp_path):
     read_broken_files(tmp_path, 10_000, seed=int(time.time()))

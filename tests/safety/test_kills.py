@@ -26,7 +26,7 @@ def test_a_few_kills(tmp_path):
     assert kill_trainings(tmp_path, 10, seed=1) >= 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_thousand_kills(tmp_path):
     assert kill_trainings(tmp_path, 1000, seed=int(time.time())) >= 100
 
