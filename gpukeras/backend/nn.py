@@ -9,6 +9,7 @@ from ..ops import conv as conv_ops
 from ..ops import math as op
 from ..ops import nn as nn_ops
 from ..ops import pool as pool_ops
+from ..ops import shape as shape_ops
 from ..ops.depthwise import depthwise_conv
 from ..ops.local import local_conv
 from ..ops.plans import arithmetic
@@ -298,6 +299,21 @@ def _conv_transpose(x, kernel, output_shape, strides, padding, data_format, dila
     size = list(output_shape)[first:first + x.ndim - 2]
     y = conv_ops.conv_transpose(_channels_last(x, data_format), kernel, size, strides, padding,
                                 dilation_rate)
+    return _back(y, data_format)
+
+
+def conv_transpose_unsized(x, kernel, extra, strides, padding, data_format, dilation_rate):
+    """A transposed convolution of an x whose size is known at run time only.
+
+    extra: for each axis; a length L becomes L * stride + extra.
+    """
+    x = _channels_last(x, data_format)
+    like = x[..., :1]                              # read for its shape, never computed
+    for axis, (stride, more) in enumerate(zip(strides, extra, strict=True), 1):
+        like = shape_ops.repeat(like, stride, axis)
+        like = shape_ops.pad(like, [(0, max(more, 0) * (i == axis)) for i in range(x.ndim)])
+        like = like if more >= 0 else shape_ops.slice_axis(like, axis, None, more)
+    y = conv_ops.conv_transpose(x, kernel, None, strides, padding, dilation_rate, like)
     return _back(y, data_format)
 
 

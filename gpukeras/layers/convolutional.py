@@ -1,5 +1,6 @@
 """Convolutions over one, two and three spatial axes."""
 from .. import backend as K
+from ..backend.nn import conv_transpose_unsized
 from ..utils.conv_utils import deconv_length, normalize_padding, normalize_tuple
 from .base import Layer
 from .spec import InputSpec
@@ -169,13 +170,19 @@ class _Transposed:
     def convolve(self, x):
         first = 2 if self.data_format == "channels_first" else 1
         sizes = K.int_shape(x)[first:first + self.rank]
-        if None in sizes:
-            raise ValueError(f"{type(self).__name__} needs the size of its input, got "
-                             f"{K.int_shape(x)}{self._place()}")
         padding = self.output_padding or (None,) * self.rank
-        sizes = [deconv_length(*values) for values in zip(
-            sizes, self.strides, self.kernel_size, (self.padding,) * self.rank, padding,
-            self.dilation_rate)]
+
+        def lengths(sizes):
+            return [deconv_length(*values) for values in zip(
+                sizes, self.strides, self.kernel_size, (self.padding,) * self.rank, padding,
+                self.dilation_rate)]
+
+        if None in sizes:
+            # a length grows by the stride from one size to the next
+            extra = [n - s for n, s in zip(lengths((1,) * self.rank), self.strides)]
+            return conv_transpose_unsized(x, self.kernel, extra, self.strides, self.padding,
+                                          self.data_format, self.dilation_rate)
+        sizes = lengths(sizes)
         batch = K.shape(x)[0]
         shape = ((batch, self.filters, *sizes) if first == 2 else (batch, *sizes, self.filters))
         return self._transposed(x, shape)

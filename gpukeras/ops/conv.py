@@ -39,16 +39,19 @@ def arguments(x: Tensor, w: Tensor, strides, pads: Pads, dilation) -> tuple:
     return strides, pads, dilation
 
 
-def conv_transpose(y: Tensor, w: Tensor, size: Sequence[int], strides=1, pads: Pads = "valid",
-                   dilation=1) -> Tensor:
+def conv_transpose(y: Tensor, w: Tensor, size: Sequence[int] | None, strides=1,
+                   pads: Pads = "valid", dilation=1, like: Tensor | None = None) -> Tensor:
     """x[n, o * stride + k * dilation - before, c] += y[n, o, f] * w[k, c, f]: conv backwards.
 
-    y (N, *S', F), w (*K, C, F) -> (N, *size, C); `conv` of the result has the size S'.
+    y (N, *S', F), w (*K, C, F) -> (N, *size, C); `conv` of the result has the size S'. While sizes
+    are unknown, `like` (N, *size, any) stands for `size` by its shape.
     """
     rank = max(w.ndim - 2, 0)
-    size = tuple(int(d) for d in size)
     strides = win.as_tuple(strides, rank, "strides")
     dilation = win.as_tuple(dilation, rank, "dilation")
+    if like is not None:
+        return ConvDataGrad(strides, pads, dilation)(y, w, like)
+    size = tuple(int(d) for d in size)
     pads = win.resolve_pads(pads, size, w.shape[:-2], strides, dilation)
     return ConvDataGrad(strides, pads, dilation, size)(y, w)
 

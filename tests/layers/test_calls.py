@@ -223,3 +223,22 @@ def test_layers_in_lists_and_dicts_are_found():
     assert len(layer.trainable_weights) == 8 and len(layer.weights) == 10
     assert len(layer.losses) == 1 and len(layer.updates) == 2
     assert len(layer.get_updates_for(x)) == 2 and len(layer.get_losses_for(None)) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"padding": "same"}, {"strides": 2}, {"dilation_rate": 2},
+                                     {"strides": 2, "padding": "same"}, {"strides": 3},
+                                     {"strides": 2, "output_padding": 1},
+                                     {"strides": 2, "data_format": "channels_first"}])
+def test_a_transposed_convolution_of_unknown_size_is_that_of_the_known_one(options):
+    first = "data_format" in options
+    unknown = L.Input((3, None, None) if first else (None, None, 3))
+    known = L.Input((3, 5, 4) if first else (5, 4, 3))
+    layer = L.Conv2DTranspose(2, 3, **options)
+    free, fixed = layer(unknown), layer(known)
+    x = np.random.default_rng(0).normal(size=(2, *known.shape[1:])).astype("float32")
+    gradients = [K.gradients(K.sum(K.square(y)), [t, layer.kernel])
+                 for y, t in ((free, unknown), (fixed, known))]
+    got = K.function([unknown], [free, *gradients[0]])([x])
+    want = K.function([known], [fixed, *gradients[1]])([x])
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
