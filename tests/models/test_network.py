@@ -228,7 +228,8 @@ def test_subclassed_model_has_the_losses_and_updates_of_its_layers():
         def __init__(self):
             super().__init__()
             self.norm = L.BatchNormalization()
-            self.dense = L.Dense(1, kernel_regularizer="l2", activity_regularizer="l1")
+            self.dense = L.Dense(1, kernel_initializer="ones", kernel_regularizer="l2",
+                                 activity_regularizer="l1")
 
         def call(self, x):
             return self.dense(self.norm(x))
