@@ -261,19 +261,13 @@ class KernelExecutable(Executable):
         return run
 
     def _assignments(self, schedule: Schedule) -> list[Call]:
-        """Copies of new values into variables. A value that is another variable is first copied
-        aside, so that two variables can be exchanged."""
-        first, then = [], []
+        """Copies of new values into variables, but for those computed there in the first place."""
+        calls = []
         for variable, value in schedule.assigns:
             target, source = self.device.storage(variable), self.array(value)
-            if target.ptr == source.ptr:
-                continue
-            if value.root()[0].kind == "variable":
-                aside = self.driver.empty(source.shape, source.dtype)
-                first.append(self.driver.bind_copy(aside, source))
-                source = aside
-            then.append(self.driver.bind_copy(target, source))
-        return first + then
+            if target.ptr != source.ptr:
+                calls.append(self.driver.bind_copy(target, source))
+        return calls
 
 
 def _where(step: Step) -> str:

@@ -2,18 +2,16 @@
 static."""
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from typing import Sequence
 
 from ..graph import Constant, Graph, Node, Placeholder, Tensor, learning_phase, rebuild
 from .rules import settle
 
 
-def bind(graph: Graph, shapes: Sequence[tuple[int, ...]], phase: bool,
-         values: Mapping[Tensor, Constant] | None = None) -> Graph:
+def bind(graph: Graph, shapes: Sequence[tuple[int, ...]], phase: bool) -> Graph:
     """The graph for inputs of exactly these shapes and this learning phase.
 
-    Inputs are replaced by placeholders of static type; `values` may turn further tensors into
-    constants.
+    Inputs are replaced by placeholders of static type.
     """
     replace: dict[Tensor, Tensor] = {learning_phase(): Constant(phase)}
     inputs = []
@@ -22,7 +20,6 @@ def bind(graph: Graph, shapes: Sequence[tuple[int, ...]], phase: bool,
         bound = t if fits else Placeholder(t.dtype, shape, t.name)
         replace[t] = bound
         inputs.append(bound)
-    replace.update(values or {})
     roots = rebuild(graph.roots, replace, _visit)
     return Graph(tuple(inputs), graph.outputs, graph.updates).with_roots(roots)
 
