@@ -1,6 +1,6 @@
 """Training steps inside fit, gpukeras against what else is installed: `make bench`, `bench-gpu`.
 
-    python benchmarks/fit.py [--device gpu] [--threads N] [--workloads mlp,cnn,cnn3]
+    python benchmarks/fit.py [--device gpu] [--threads N] [--workloads mlp,cnn,...]
                              [--engines gpukeras,torch,...] [--rivals PYTHON] [--seconds S]
                              [--rounds R] [--note TEXT]
 
@@ -26,13 +26,18 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
-from one import ENGINES, WORKLOADS  # noqa: E402
+from one import ENGINES  # noqa: E402
+from workloads import WORKLOADS  # noqa: E402
 
 NEEDS = {"torch": ("torch",), "tf_keras": ("tf_keras", "tensorflow"),
-         "keras3": ("keras", "tensorflow"), "keras3-jax": ("keras", "jax")}
+         "keras3": ("keras", "tensorflow"), "keras3-jax": ("keras", "jax"),
+         "keras3-torch": ("keras", "torch")}
 WORDS = {"mlp": "MLP 784-400-10, RMSprop, batch 32",
          "cnn": "CNN 5x5x32, 5x5x64, 1000, 10, Adam, batch 128",
-         "cnn3": "CNN 3x3x32 twice, 128, dropout, Adam, batch 32"}
+         "cnn3": "CNN 3x3x32 twice, 128, dropout, Adam, batch 32",
+         "resnet20": "ResNet-20, 32x32x3, Adam, batch 32",
+         "vgg16-predict-1": "VGG16 inference, batch 1",
+         "vgg16-predict-8": "VGG16 inference, batch 8"}
 
 
 def cpu_name():

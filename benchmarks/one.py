@@ -5,7 +5,8 @@ a busy machine disturbs less), seconds to import.
 Started by fit.py, which sets the thread count and interleaves the engines.
 
 Every engine gets the same arrays, the same model, the same optimizer with Keras's defaults, and
-shuffles each epoch.  The first epochs (tracing, compiling, first touch of memory) are left out.
+shuffles each epoch; inference is predict_on_batch of one batch.  The first epochs or calls
+(tracing, compiling, first touch of memory) are left out.
 """
 
 import json
@@ -13,68 +14,39 @@ import os
 import sys
 import time
 
-# (input shape, classes, batch, batches per epoch)
-WORKLOADS = {
-    "mlp": ((784,), 10, 32, 150),
-    "cnn": ((28, 28, 1), 10, 128, 12),
-    "cnn3": ((28, 28, 1), 10, 32, 30),
-}
-ENGINES = ("gpukeras", "torch", "tf_keras", "keras3", "keras3-jax")
+from workloads import WORKLOADS, arrays, keras_model, torch_model
+
+ENGINES = ("gpukeras", "torch", "tf_keras", "keras3", "keras3-jax", "keras3-torch")
 WARM_EPOCHS = 2
 
 
-def arrays(workload):
-    """Random images and one-hot labels: x (N, *shape) float32, y (N, classes) float32."""
-    import numpy as np
-    shape, classes, batch, count = WORKLOADS[workload]
-    rng = np.random.default_rng(0)
-    x = rng.random((batch * count,) + shape, dtype=np.float32)
-    labels = rng.integers(0, classes, batch * count)
-    return x, np.eye(classes, dtype=np.float32)[labels]
+def clock():
+    """(seconds, processor seconds), to be subtracted."""
+    return time.perf_counter(), time.process_time()
 
 
-def keras_model(keras, workload):
-    """The workload in Keras's words; works for gpukeras, tf_keras and Keras 3 alike."""
-    L = keras.layers
-    shape, classes, _, _ = WORKLOADS[workload]
-    x = inputs = keras.Input(shape=shape)
-    if workload == "mlp":
-        x = L.Dense(400, activation="relu")(x)
-        optimizer = keras.optimizers.RMSprop()
-    elif workload == "cnn":
-        for filters in (32, 64):
-            x = L.Conv2D(filters, (5, 5), activation="relu")(x)
-            x = L.MaxPooling2D((2, 2))(x)
-        x = L.Dense(1000, activation="relu")(L.Flatten()(x))
-        optimizer = keras.optimizers.Adam()
-    else:
-        x = L.Conv2D(32, (3, 3), activation="relu")(x)
-        x = L.Conv2D(32, (3, 3), activation="relu")(x)
-        x = L.Dropout(0.25)(L.MaxPooling2D((2, 2))(x))
-        x = L.Dropout(0.5)(L.Dense(128, activation="relu")(L.Flatten()(x)))
-        optimizer = keras.optimizers.Adam()
-    model = keras.Model(inputs, L.Dense(classes, activation="softmax")(x))
-    model.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
-    return model
+def since(start):
+    return tuple(now - before for now, before in zip(clock(), start))
 
 
 def run_keras(keras, workload, seconds):
     """(seconds, processor seconds) of each epoch of one fit() call."""
     x, y = arrays(workload)
-    _, _, batch, _ = WORKLOADS[workload]
+    batch = WORKLOADS[workload].batch
     model = keras_model(keras, workload)
+    if WORKLOADS[workload].predicts:
+        return repeat(lambda: model.predict_on_batch(x), seconds)
     epochs = []
     deadline = []
 
     class Clock(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
-            self.start = time.perf_counter(), time.process_time()
+            self.start = clock()
             if not deadline and epoch == WARM_EPOCHS:
                 deadline.append(self.start[0] + seconds)
 
         def on_epoch_end(self, epoch, logs=None):
-            epochs.append((time.perf_counter() - self.start[0],
-                           time.process_time() - self.start[1]))
+            epochs.append(since(self.start))
             if deadline and time.perf_counter() > deadline[0]:
                 self.model.stop_training = True
 
@@ -82,41 +54,28 @@ def run_keras(keras, workload, seconds):
     return epochs
 
 
-def torch_model(torch, workload, device):
-    """The same model in torch, channels first; returns (module, optimizer)."""
-    nn = torch.nn
-    if workload == "mlp":
-        net = nn.Sequential(nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 10)).to(device)
-        return net, torch.optim.RMSprop(net.parameters(), lr=1e-3, alpha=0.9, eps=1e-7)
-    if workload == "cnn":
-        net = nn.Sequential(nn.Conv2d(1, 32, 5), nn.ReLU(), nn.MaxPool2d(2),
-                            nn.Conv2d(32, 64, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-                            nn.Linear(1024, 1000), nn.ReLU(), nn.Linear(1000, 10))
-    else:
-        net = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.ReLU(),
-                            nn.MaxPool2d(2), nn.Dropout(0.25), nn.Flatten(),
-                            nn.Linear(4608, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10))
-    return net.to(device), torch.optim.Adam(net.parameters(), eps=1e-7)
-
-
 def run_torch(workload, threads, seconds, device):
     """The same of a plain eager loop: shuffle, gather, step, sums of loss and hits."""
     import torch
     torch.set_num_threads(threads)
     x, y = arrays(workload)
-    _, _, batch, count = WORKLOADS[workload]
-    x = torch.from_numpy(x if workload == "mlp" else x.transpose(0, 3, 1, 2).copy())
+    batch, count = WORKLOADS[workload].batch, WORKLOADS[workload].steps
+    x = torch.from_numpy(x if x.ndim == 2 else x.transpose(0, 3, 1, 2).copy())
     y = torch.from_numpy(y.argmax(1))
     device = "cuda" if device == "gpu" else "cpu"
     x, y = x.to(device), y.to(device)
     net, optimizer = torch_model(torch, workload, device)
+    if WORKLOADS[workload].predicts:
+        with torch.no_grad():
+            net.eval()
+            return repeat(lambda: net(x).cpu(), seconds)
     loss_of = torch.nn.CrossEntropyLoss()
     epochs = []
     deadline = None
     while deadline is None or time.perf_counter() < deadline:
         if deadline is None and len(epochs) == WARM_EPOCHS:
             deadline = time.perf_counter() + seconds
-        start = time.perf_counter(), time.process_time()
+        start = clock()
         order = torch.randperm(len(x), device=device)
         loss_sum = hits = 0.0
         for i in range(count):
@@ -131,14 +90,27 @@ def run_torch(workload, threads, seconds, device):
                 loss_sum = loss_sum + loss * batch
                 hits = hits + (out.argmax(1) == yb).sum()
         float(loss_sum), float(hits)
-        epochs.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+        epochs.append(since(start))
     return epochs
+
+
+def repeat(call, seconds):
+    """(seconds, processor seconds) of each call, the first ones too."""
+    taken = []
+    deadline = None
+    while deadline is None or time.perf_counter() < deadline or len(taken) < WARM_EPOCHS + 3:
+        if len(taken) == WARM_EPOCHS:
+            deadline = time.perf_counter() + seconds
+        start = clock()
+        call()
+        taken.append(since(start))
+    return taken
 
 
 def extras(keras, workload):
     """Median ms of train_on_batch and of predict on one row (gpukeras, Keras and tf_keras)."""
     x, y = arrays(workload)
-    _, _, batch, _ = WORKLOADS[workload]
+    batch = WORKLOADS[workload].batch
     model = keras_model(keras, workload)
 
     def median_ms(call, times):
@@ -185,7 +157,7 @@ def main():
         epochs = run_keras(keras, workload, seconds)
         if workload == "mlp":
             more = extras(keras, workload)
-    steps = WORKLOADS[workload][3]
+    steps = WORKLOADS[workload].steps
     kept, cpu = (sorted(values) for values in zip(*epochs[WARM_EPOCHS:]))
     print(json.dumps({"engine": engine, "workload": workload, "version": version,
                       "import_s": imported, "step_ms": kept[len(kept) // 2] / steps * 1e3,
