@@ -3,7 +3,8 @@
     python -m gpukeras script.py [arguments]     run a Keras 2 script on gpukeras
     python -m gpukeras doctor model.h5           what the file holds, whether it loads and predicts
     python -m gpukeras summary model.h5          the table of its layers
-    python -m gpukeras convert old.h5 new.h5     as Keras 2.3.1 writes it (or weights.safetensors)
+    python -m gpukeras convert old.h5 new.h5     as Keras 2.3.1 writes it; to new.onnx the model for
+                                                 ONNX, to new.safetensors its weights alone
     python -m gpukeras info                      versions, device, and why this device
 """
 import sys
@@ -25,7 +26,7 @@ def main(arguments):
         return 2
     try:
         return getattr(doctor, command)(*rest) or 0
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, ImportError) as error:
         print(f"gpukeras {command}: {error}", file=sys.stderr)
         return 1
 

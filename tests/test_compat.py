@@ -1,5 +1,4 @@
 """Old scripts through `python -m gpukeras`, and its questions about model files."""
-import json
 import os
 import pathlib
 import subprocess
@@ -85,19 +84,9 @@ def test_summary_and_info_print(saved, tmp_path):
     assert "device" in gpukeras("info", cwd=tmp_path)
 
 
-def test_convert_writes_h5_and_safetensors(saved, tmp_path):
+def test_convert_writes_h5(saved, tmp_path):
     gpukeras("convert", "a.h5", "b.h5", cwd=tmp_path)
     assert "Trainable params: 15" in gpukeras("summary", "b.h5", cwd=tmp_path)
-    gpukeras("convert", "a.h5", "w.safetensors", cwd=tmp_path)
-    data = (tmp_path / "w.safetensors").read_bytes()
-    size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:8 + size])
-    assert size % 8 == 0
-    entry = header["first/kernel"]
-    start, end = (8 + size + offset for offset in entry["data_offsets"])
-    kernel = np.frombuffer(data[start:end], "<f4").reshape(entry["shape"])
-    np.testing.assert_array_equal(kernel, saved.get_weights()[0])
-    assert len(header) == 1 + len(saved.weights)
 
 
 def test_wrong_commands_are_explained(tmp_path):

@@ -20,7 +20,7 @@ _LADDER = [
     "errors config team blas denormals", "graph", "ops", "passes", "devices", "function", "backend",
     "configured weighting", "losses optimizers initializers regularizers constraints activations",
     "metrics", "layers",
-    "callbacks", "models utils preprocessing", "applications datasets parallel wrappers",
+    "callbacks exchange", "models utils preprocessing", "applications datasets parallel wrappers",
     "engine objectives legacy compat hvd", "__main__"]
 FLOORS = {name: floor for floor, names in enumerate(_LADDER) for name in names.split()}
 TOP = max(FLOORS.values())

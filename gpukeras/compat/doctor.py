@@ -7,8 +7,6 @@ from importlib import metadata
 
 import numpy as np
 
-from ..utils.io_utils import atomic_write
-
 
 def doctor(path):
     """Print what a file holds, who saved it, what is converted, whether it loads and predicts."""
@@ -103,33 +101,16 @@ def summary(path):
 
 
 def convert(path, target):
-    """Write a model as Keras 2.3.1 does, or its weights as .safetensors."""
+    """Write a model as Keras 2.3.1 does, as .onnx, or its weights alone as .safetensors."""
+    from ..exchange import export_onnx, save_safetensors
     from ..models import load_model
-    if str(target).endswith(".safetensors"):
-        save_safetensors(load_model(path, compile=False), target)
+    kind = os.path.splitext(target)[1].lower()
+    if kind in (".onnx", ".safetensors"):
+        write = export_onnx if kind == ".onnx" else save_safetensors
+        write(load_model(path, compile=False), target)
     else:
         load_model(path).save(target)
     print(f"{target}: {os.path.getsize(target):,} bytes")
-
-
-def save_safetensors(model, path):
-    """The weights of a model by name, in the format of huggingface/safetensors."""
-    header, data, offset = {}, [], 0
-    kinds = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32",
-             "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL"}
-    for weight, value in zip(model.weights, model.get_weights()):
-        value = np.ascontiguousarray(value)
-        name = weight.name.removesuffix(":0")
-        header[name] = {"dtype": kinds[value.dtype.name], "shape": list(value.shape),
-                        "data_offsets": [offset, offset + value.nbytes]}
-        data.append(value)
-        offset += value.nbytes
-    text = json.dumps({"__metadata__": {"format": "gpukeras"}, **header}).encode()
-    text += b" " * (-len(text) % 8)                          # the data starts at a multiple of 8
-    with atomic_write(path) as part, open(part, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for value in data:
-            file.write(value.tobytes())
 
 
 def info():

@@ -248,12 +248,14 @@ class Network(Layer):
         save_model(self, filepath, overwrite, include_optimizer)
 
     def save_weights(self, filepath, overwrite=True):
-        """Write the weights to an HDF5 file; overwrite=False asks before replacing one."""
+        """Write the weights to an HDF5 file, or by name to one that ends in .safetensors;
+        overwrite=False asks before replacing one."""
         from .saving import save_weights
         save_weights(self, filepath, overwrite)
 
     def load_weights(self, filepath, by_name=False, skip_mismatch=False, reshape=False):
-        """Read weights from an HDF5 file of weights or of a whole model.
+        """Read weights from an HDF5 file of weights or of a whole model, or from a .safetensors
+        file.
 
         # Arguments
             by_name: pair layers by name instead of by order.

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 
+from ..exchange import load_safetensors, save_safetensors
 from ..utils.generic_utils import nearest_names
 from ..utils.io_utils import ask_to_proceed_with_overwrite, atomic_write, clear_errors
 
@@ -32,6 +33,10 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True):
 def save_weights(model, filepath, overwrite=True):
     """Write the weights of a model to a file; arguments as for `save_model`."""
     from .h5_writing import write_weights
+    if _is_safetensors(filepath):
+        if _may_write(filepath, overwrite):
+            save_safetensors(model, filepath)
+        return
     with _writing(filepath, overwrite) as group:
         if group is not None:
             write_weights(group, model.layers)
@@ -61,11 +66,15 @@ def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=Fa
     # Arguments
         model: a built model.
         filepath: as for `load_model`.
-        by_name: False pairs the layers that have weights in their order, True by name.
+        by_name: False pairs the layers that have weights in their order, True by name. The names
+            in a .safetensors file must be the model's; with by_name those of either side may lack.
         skip_mismatch: with `by_name`, leave what does not fit, with a warning.
         reshape: a convolution's kernel may have another shape with as many elements.
     """
     from .h5_reading import assign_by_name, assign_by_order, weights_group
+    if _is_safetensors(filepath):
+        load_safetensors(model, filepath, by_name, skip_mismatch)
+        return
     with _reading(filepath) as group:
         if by_name:
             assign_by_name(weights_group(group), model.layers, skip_mismatch, reshape)
@@ -74,6 +83,14 @@ def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=Fa
 
 
 # ---------------------------------------------------------------- files
+
+def _is_safetensors(filepath):
+    return isinstance(filepath, (str, os.PathLike)) and os.fspath(filepath).endswith(".safetensors")
+
+
+def _may_write(path, overwrite):
+    return overwrite or not os.path.isfile(path) or ask_to_proceed_with_overwrite(path)
+
 
 @contextlib.contextmanager
 def _writing(target, overwrite):
@@ -86,10 +103,9 @@ def _writing(target, overwrite):
         yield target
         return
     to_object = hasattr(target, "write")
-    if not (to_object or overwrite) and os.path.isfile(target):
-        if not ask_to_proceed_with_overwrite(target):
-            yield None
-            return
+    if not to_object and not _may_write(target, overwrite):
+        yield None
+        return
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
         yield file
