@@ -6,7 +6,7 @@ from typing import Any, Iterable, Sequence
 
 import numpy as np
 
-from .devices import current
+from .devices import DeviceArray, adopt, current, on_host
 from .errors import DtypeError, GraphError, ShapeError
 from .graph import Graph, Tensor, Variable, as_tensor, learning_phase, toposort
 from .passes.bind import bind
@@ -127,8 +127,12 @@ def _with_counters(graph: Graph) -> Graph:
 
 def _array(x: Any, t: Tensor) -> np.ndarray:
     """An input as an array that fits its tensor; arrays of the right type are not copied."""
+    if not isinstance(x, np.ndarray):
+        x = adopt(x)
+        if isinstance(x, DeviceArray) and x.dtype != t.dtype:
+            x = on_host(x)
     try:
-        array = x if isinstance(x, np.ndarray) else np.asarray(x, t.dtype)
+        array = x if isinstance(x, (np.ndarray, DeviceArray)) else np.asarray(x, t.dtype)
     except (ValueError, TypeError) as error:
         raise DtypeError(f"input {t.name}: cannot make an array of type {t.dtype}: "
                          f"{error}") from None

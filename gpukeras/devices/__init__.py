@@ -3,7 +3,12 @@ use."""
 from __future__ import annotations
 
 import sys
+from typing import Any
 
+import numpy as np
+
+from . import exchange
+from .array import DeviceArray
 from .base import Device, Executable
 from .choose import Choice, choose
 from .host import HostDevice
@@ -39,6 +44,17 @@ def release() -> int:
     return _current.release() if _current is not None else 0
 
 
+def adopt(x: Any) -> Any:
+    """An array of another library as the current device reads it without a copy, see `exchange`."""
+    return x if isinstance(x, np.ndarray) else exchange.adopt(x, current())
+
+
+def on_host(x: Any) -> Any:
+    """`adopt`, then a copy in the computer's memory of what is on a GPU."""
+    x = adopt(x)
+    return x.driver.download(x) if isinstance(x, DeviceArray) else x
+
+
 def use(device: Device | None) -> Device | None:
     """Makes `device` the current one (None: choose anew at the next use); returns the old one.
 
@@ -49,4 +65,5 @@ def use(device: Device | None) -> Device | None:
     return old
 
 
-__all__ = ["Device", "Executable", "HostDevice", "current", "make", "release", "use"]
+__all__ = ["Device", "DeviceArray", "Executable", "HostDevice", "adopt", "current", "make",
+           "on_host", "release", "use"]

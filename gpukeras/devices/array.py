@@ -44,6 +44,22 @@ class DeviceArray:
         return self.size * self.dtype.itemsize
 
     @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> DeviceArray:
+        """Rows, one after the other, of the same memory."""
+        if not isinstance(rows, slice) or rows.step not in (None, 1):
+            raise TypeError(f"a DeviceArray has slices of rows, x[2:5], got x[{rows!r}]")
+        start, end, _ = rows.indices(len(self))
+        shape = (max(end - start, 0), *self.shape[1:])
+        row = math.prod(self.shape[1:]) * self.dtype.itemsize
+        return self.view(shape=shape, offset=start * row)
+
+    @property
     def ptr(self) -> int:
         """Device address of the first element."""
         return self.buffer.ptr + self.offset

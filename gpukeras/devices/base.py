@@ -62,6 +62,11 @@ class Device(ABC):
     def load(self, schedule: Schedule) -> Executable:
         """Make a schedule ready to run."""
 
+    def adopt(self, x: Any) -> Any:
+        """The storage of another library's array on this device, without a copy; None if this
+        device cannot read it where it is."""
+        return None
+
     def release(self) -> int:
         """Give memory that nobody uses back to the system; how many bytes."""
         return 0

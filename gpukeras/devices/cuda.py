@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator, Sequence
 import numpy as np
 
 from ..errors import DeviceError, KernelError
-from . import cublas, nvrtc
+from . import cublas, exchange, nvrtc
 from .array import DeviceArray
 from .driver import Driver, GemmCall, check_launch, same_size
 
@@ -161,6 +161,14 @@ class CudaDriver(Driver):
         fill, stream, to, nbytes = (self.cupy.cuda.runtime.memsetAsync, self.stream.ptr, dst.ptr,
                                     dst.nbytes)
         return self._queued(lambda: fill(to, byte, nbytes, stream), (dst,))
+
+    def adopt(self, x) -> DeviceArray | None:
+        kinds = exchange.CUDA, exchange.MANAGED
+        with self.device:
+            return exchange.view(self, x, kinds, self.device.id, self.stream.ptr)
+
+    def wait_for(self, stream: int) -> None:
+        self.cupy.cuda.runtime.streamSynchronize(stream)
 
     # kernels --------------------------------------------------------------
     def load(self, source: str, name: str, defines: tuple[tuple[str, str], ...] = ()) -> CudaModule:

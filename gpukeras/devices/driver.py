@@ -191,6 +191,14 @@ class Driver(ABC):
     def synchronize(self) -> None:
         """Waits until everything queued is done; errors of earlier launches appear here."""
 
+    def adopt(self, x) -> DeviceArray | None:
+        """A view of an array that another library keeps on this device, which waits for that
+        library's work on it; None if it is out of reach or not contiguous."""
+        return None
+
+    def wait_for(self, stream: int) -> None:
+        """Wait for the work on another stream, as __cuda_array_interface__ numbers them."""
+
     def trim(self) -> int:
         """Gives memory that no array uses back to the system; returns how many bytes."""
         return 0

@@ -49,6 +49,9 @@ class KernelDevice(Device):
     def download(self, storage: DeviceArray) -> np.ndarray:
         return self.driver.download(storage)
 
+    def adopt(self, x) -> DeviceArray | None:
+        return self.driver.adopt(x)
+
     def release(self) -> int:
         return self.driver.trim()
 
@@ -87,7 +90,10 @@ class KernelExecutable(Executable):
 
     def run(self, arrays: Sequence[np.ndarray]) -> None:
         for place, array in zip(self.inputs, arrays):
-            self.driver.upload(place, _ready(array, place))
+            if isinstance(array, DeviceArray):
+                self.driver.copy(place, array)
+            else:
+                self.driver.upload(place, _ready(array, place))
         self._runs += 1
         if self._graph is None and self._runs == 2 and self._may_replay():
             self._graph = self._capture()

@@ -40,8 +40,8 @@ class InputLayer(Layer):
         self.built = True
         self.supports_masking = True
         self.sparse = sparse
-        self.is_placeholder = input_tensor is None
-        if self.is_placeholder:
+        self.is_placeholder = input_tensor is None or K.is_placeholder(input_tensor)
+        if input_tensor is None:
             input_tensor = K.placeholder(shape=self.batch_input_shape, dtype=dtype, name=self.name)
         input_tensor._keras_shape = self.batch_input_shape
         input_tensor._keras_history = (self, 0, 0)

@@ -13,9 +13,9 @@ class Output:
     """An output of a model, with its loss and metrics.
 
     Attributes: name, tensor, mask, shape; loss (a Loss, None if it does not train), loss_weight,
-    metrics and weighted_metrics (lists of Metric), mode (None or "temporal"), target and
-    sample_weight (placeholders), loss_metric (mean of the loss over batches, if there
-    are several outputs).
+    metrics and weighted_metrics (lists of Metric), mode (None or "temporal"), target (placeholder,
+    or the tensor that the user gave), sample_weight (placeholder), loss_metric (mean of the loss
+    over batches, if there are several outputs).
     """
 
     def __init__(self, name, tensor, mask):
@@ -35,6 +35,11 @@ class Output:
                 return (self.shape[0], 1, *self.shape[2:])
             return (*self.shape[:-1], 1)
         return self.shape
+
+    @property
+    def is_fed(self):
+        """False for targets that are computed, given to `compile` as a tensor."""
+        return K.is_placeholder(self.target)
 
     def make_placeholders(self, target=None):
         shape = self.target_shape() or (None,) * len(self.shape)
@@ -64,6 +69,7 @@ class Compiled:
             out.mode = mode
             out.make_placeholders(target)
         self.outputs = [out for out in self.all_outputs if out.loss is not None]
+        self.fed = [out for out in self.outputs if out.is_fed]
         if not self.outputs and not model.losses:
             raise ValueError("The model cannot be compiled because it has no loss to optimize. "
                              "Try: compile(optimizer, loss='mse')")
@@ -234,12 +240,16 @@ def _target_tensors(tensors, names):
     if isinstance(tensors, dict):
         _check_keys("target_tensors", tensors, names)
         return [tensors.get(name) for name in names]
-    tensors = list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
+    if not isinstance(tensors, (list, tuple)):
+        if not K.is_tensor(tensors):
+            raise TypeError("Expected `target_tensors` to be a tensor, a list of tensors, or dict "
+                            f"of tensors, but got: {tensors!r}")
+        tensors = [tensors]
     if len(tensors) != len(names):
         raise ValueError("When passing a list as `target_tensors`, it should have one entry per "
                          f"model output. The model has {len(names)} outputs, but you passed "
                          f"{len(tensors)}.")
-    return tensors
+    return list(tensors)
 
 
 def _per_output_metrics(given, names, what):

@@ -3,9 +3,13 @@
 Every check raises ValueError with what was wrong, the shapes got and expected, the layer, the
 user's line and, where it can be guessed, the likely fix.
 """
+import functools
+
 import numpy as np
 
+from .. import backend as K
 from .. import losses
+from ..devices import DeviceArray, adopt, on_host
 from ..graph.origin import user_line
 from ..utils.generic_utils import nearest_names
 
@@ -26,17 +30,18 @@ def is_array(x):
 
 
 def as_array(x, kind, name):
-    """`x` as an array of numbers with a batch axis; (n,) becomes (n, 1)."""
-    if type(x) is np.ndarray and x.dtype.kind in "fiub" and x.ndim > 1:
+    """`x` as an array of numbers with a batch axis; (n,) becomes (n, 1). A tensor stays as it is.
+
+    Arrays of CuPy, torch and others are not copied where the device can read them as they are.
+    """
+    if type(x) is np.ndarray and x.dtype.kind in "fiub" and x.ndim > 1 or K.is_tensor(x):
         return x
     if hasattr(x, "to_numpy"):
         x = x.to_numpy()                                     # pandas
     elif hasattr(x, "toarray"):
         x = x.toarray()                                      # scipy.sparse
-    elif hasattr(x, "__cuda_array_interface__") and hasattr(x, "get"):
-        x = x.get()                                          # CuPy
-    elif hasattr(x, "detach") and hasattr(x, "cpu"):
-        x = x.detach().cpu().numpy()                         # torch
+    else:
+        x = adopt(x)
     if not is_array(x):
         x = _from_list(x, kind, name)
     if getattr(x.dtype, "kind", "f") == "O" or str(x.dtype) == "object":
@@ -48,7 +53,7 @@ def as_array(x, kind, name):
         fail(f"Error when checking {kind}: data for {name} should be an array with one row per "
              f"sample, but got the single number {x!r}", name, "np.array([value])")
     if len(x.shape) == 1:
-        x = np.asarray(x)[:, None]
+        return x.view(shape=(*x.shape, 1)) if isinstance(x, DeviceArray) else np.asarray(x)[:, None]
     return x
 
 
@@ -164,7 +169,8 @@ def check_shapes(arrays, names, shapes, kind, check_batch_axis=True):
                  f"array with shape {got}; expected "
                  f"{_text(shape)}", name, _rank_fix(got, shape, kind))
         first = 0 if check_batch_axis else 1
-        if any(w is not None and g != w for g, w in zip(got[first:], shape[first:], strict=True)):
+        if any(None not in (g, w) and g != w
+               for g, w in zip(got[first:], shape[first:], strict=True)):
             fail(f"Error when checking {kind}: expected {name} to have shape {_text(shape[1:])} "
                  "but got "
                  f"array with shape {_text(got[1:])}: got {got}, expected {_text(shape)}", name,
@@ -216,7 +222,7 @@ def check_counts(inputs, targets, weights=()):
     counts = []
     for what, arrays in (("input arrays (x)", inputs), ("target arrays (y)", targets),
                          ("sample_weight arrays", weights)):
-        shapes = [tuple(x.shape) for x in arrays if x is not None]
+        shapes = [tuple(x.shape) for x in arrays if x is not None and x.shape[0] is not None]
         if len({shape[0] for shape in shapes}) > 1:
             fail(f"All {what} should have the same number of samples. Got array shapes: {shapes}")
         counts.append(shapes[0][0] if shapes else None)
@@ -241,13 +247,18 @@ def check_targets(targets, outputs):
                  "`categorical_crossentropy`, which expects targets to be binary matrices (1s and "
                  "0s) of shape (samples, classes)", out.name,
                  "utils.to_categorical(y), or the loss 'sparse_categorical_crossentropy'")
-        if fn is losses.sparse_categorical_crossentropy and isinstance(y, np.ndarray) and y.size:
+        known = isinstance(y, (np.ndarray, DeviceArray)) and y.size
+        if fn is losses.sparse_categorical_crossentropy and known:
             _check_labels(y, out)
 
 
 def _check_labels(y, out):
     classes = out.shape[-1]
-    low, high = y.min(), y.max()
+    low, high = _range(y)
+    if classes is not None and isinstance(y, DeviceArray):
+        if low >= 0 and high < classes:
+            return
+        y = on_host(y)                                       # to say which one it is
     if y.dtype.kind == "f" and low >= 0 and not np.array_equal(y, np.floor(y)):
         odd = float(y[y != np.floor(y)][0])
         fail(f"Labels for a sparse loss should be whole numbers, got {odd}", out.name,
@@ -265,11 +276,24 @@ def _check_labels(y, out):
              f"labels go from {low:g} to {high:g}", out.name, fix)
 
 
+def _range(y):
+    """(smallest, largest) of an array, found where it is."""
+    if isinstance(y, np.ndarray):
+        return y.min(), y.max()
+    return _range_on_device(y.dtype.name, y.ndim)([y])
+
+
+@functools.lru_cache
+def _range_on_device(dtype, ndim):
+    y = K.placeholder(ndim=ndim, dtype=dtype)
+    return K.function([y], [K.min(y), K.max(y)])
+
+
 # ---------------------------------------------------------------- weights of samples
 
 def per_output(value, names, what):
     """`sample_weight` or `class_weight` as one entry per output."""
-    if value is None or (hasattr(value, "__len__") and len(value) == 0):
+    if not names or value is None or (hasattr(value, "__len__") and len(value) == 0):
         return [None] * len(names)
     if len(names) == 1:
         if isinstance(value, list) and len(value) == 1:
@@ -291,7 +315,7 @@ def per_output(value, names, what):
 def sample_weights(y, weight, class_weight, mode, name):
     """Weights of the samples of one output as float array, or None if all are one."""
     if weight is not None:
-        weight = np.asarray(weight, dtype="float32")
+        weight = np.asarray(on_host(weight), dtype="float32")
         _check_weight(weight, y, mode, name)
     if class_weight is None:
         return weight
@@ -328,7 +352,7 @@ def _class_weights(y, class_weight, name):
         fail("`class_weight` not supported for 3+ dimensional targets.", name, "sample_weight")
     if not isinstance(class_weight, dict):
         class_weight = dict(enumerate(class_weight))
-    y = np.asarray(y)
+    y = np.asarray(on_host(y))
     classes = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0]
     found, places = np.unique(classes, return_inverse=True)
     missing = {int(c) for c in found} - {int(c) for c in class_weight}
@@ -366,7 +390,8 @@ def split(arrays, at):
 
 def part_of(x, start, end):
     """Samples start to end; those of a data set in a file stay there."""
-    return x[start:end] if isinstance(x, np.ndarray) else Part(x, start, end)
+    held = isinstance(x, (np.ndarray, DeviceArray))
+    return x[start:end] if held else Part(x, start, end)
 
 
 class Part:

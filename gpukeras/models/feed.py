@@ -5,6 +5,8 @@ batch ready and returns its size, and `run`, which runs the compiled step on it.
 """
 import numpy as np
 
+from .. import backend as K
+from ..devices import DeviceArray, on_host
 from ..devices import current as current_device
 from .data import batches, shuffled
 from .steps import Resident
@@ -23,7 +25,7 @@ class ArrayFeed:
     units = "samples"
 
     def __init__(self, step, arrays, batch_size, shuffle=False):
-        self.step, self.batch_size, self.shuffle = step, batch_size, shuffle
+        self.step, self.batch_size, self.shuffle = step.fed_with(arrays), batch_size, shuffle
         self.arrays = arrays
         self.count = len(arrays[0]) if arrays else 0
         self.bounds = batches(self.count, batch_size)
@@ -87,6 +89,7 @@ class ResidentFeed(ArrayFeed):
     def __init__(self, step, arrays, batch_size, shuffle=False):
         arrays = [_for_device(x, t) for x, t in zip(arrays, step.feeds, strict=True)]
         super().__init__(step, arrays, batch_size, shuffle)
+        self.step = step                           # itself, whatever is on a GPU already
         resident = step.resident
         if resident is not None and resident.key == resident.key_of(self.arrays):
             resident.fill(self.arrays)
@@ -106,15 +109,18 @@ class ResidentFeed(ArrayFeed):
 def training_feed(step, arrays, batch_size, shuffle):
     """The feed for `fit`: data stay on a GPU if a quarter of its free memory holds them."""
     driver = getattr(current_device(), "driver", None)
-    if driver is not None and arrays and all(isinstance(x, np.ndarray) for x in arrays):
+    if driver is not None and arrays and all(isinstance(x, (np.ndarray, DeviceArray))
+                                             for x in arrays):
         used, total = driver.memory_info()
-        if sum(x.nbytes for x in arrays) <= (total - used) // 4:
+        if sum(x.nbytes for x in arrays if isinstance(x, np.ndarray)) <= (total - used) // 4:
             return ResidentFeed(step, arrays, batch_size, shuffle)
-    return ArrayFeed(step, arrays, batch_size, shuffle)
+    return ArrayFeed(step, [on_host(x) for x in arrays], batch_size, shuffle)
 
 
 def _for_device(x, tensor):
     """Data in the type of their placeholder, or as they are if that is smaller, as for pictures."""
+    if isinstance(x, DeviceArray):
+        return x                                   # the step casts the rows it takes
     smaller = x.dtype.itemsize < np.dtype(tensor.dtype).itemsize
     return x if smaller else x.astype(tensor.dtype, copy=False)
 
@@ -130,6 +136,42 @@ def rows_of(x, rows):
     if len(rows) and ordered[-1] - ordered[0] == len(rows) - 1:
         return np.asarray(x[int(ordered[0]):int(ordered[-1]) + 1])[back]
     return np.asarray(x[ordered])[back]
+
+
+class StepsFeed:
+    """Whole data in every step: tensors, which make a new batch each time, and arrays as they are.
+
+    # Arguments
+        step: Step that the data are for.
+        given: one tensor or array per placeholder of the step.
+        steps: number of steps of an epoch.
+    """
+
+    units = "steps"
+    count = None
+
+    def __init__(self, step, given, steps):
+        self.step, self.steps = step.fed_with(given, as_one=True), steps
+        self.arrays = [x[:] for x in given if not K.is_tensor(x)]
+
+    @property
+    def target(self):
+        return self.steps
+
+    def begin(self):
+        pass
+
+    def take(self, i):
+        return 1
+
+    def run(self):
+        return self.step.function.run(self.arrays)
+
+    def end(self):
+        pass
+
+    def close(self):
+        pass
 
 
 class GeneratorFeed:
@@ -179,7 +221,7 @@ class GeneratorFeed:
 
     def run(self):
         step, arrays = self._now
-        return step.function.run(arrays)
+        return step.run(arrays)
 
     def end(self):
         if self._steps is None:                    # else a Sequence goes on where it is

@@ -1,5 +1,6 @@
 """Model: a network that can be trained."""
 import io
+import math
 import warnings
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..utils.generic_utils import nearest_names, unpack_singleton
 from ..utils.data_utils import is_generator_or_sequence
 from . import data, loop
 from .compiled import Compiled
-from .feed import ArrayFeed, training_feed
+from .feed import ArrayFeed, StepsFeed, training_feed
 from .generators import GeneratorMethods
 from .network import Network
 from .steps import Logs, PredictStep, TestStep, TrainStep
@@ -48,7 +49,8 @@ class Model(GeneratorMethods, Network):
             loss_weights: factors of the losses, list or dict by output name.
             sample_weight_mode: None, or "temporal" for weights (samples, steps); or list or dict.
             weighted_metrics: like `metrics`, for metrics that see sample and class weights.
-            target_tensors: placeholders to use for the targets.
+            target_tensors: tensors to use for the targets, which then need no data; or
+                placeholders; list or dict by output name.
 
         # Raises
             ValueError: for unknown names, or lists that do not fit the outputs.
@@ -234,14 +236,14 @@ class Model(GeneratorMethods, Network):
         for array, name in zip(arrays, names, strict=True):
             if array is None:
                 data.fail(f"No data provided for input {name!r} of model {self.name}: got "
-                          "None", name)
+                          "None", name, "data, or Input(tensor=...) and a number of steps")
         data.check_shapes(arrays, names, self._feed_input_shapes, "input", False)
         return arrays
 
     def _standardize_user_data(self, x, y=None, sample_weight=None, class_weight=None,
                                check_array_lengths=True, batch_size=None):
         """Checked (inputs, targets, weights); weights: one per trained output, None for ones."""
-        outputs = self._compiled.outputs
+        outputs = self._compiled.fed
         names = [out.name for out in outputs]
         xs = self._inputs(x)
         ys = data.as_list(y, names, "target")
@@ -258,7 +260,8 @@ class Model(GeneratorMethods, Network):
         if check_array_lengths:
             data.check_counts(xs, ys, weights)
         self._check_stateful(xs, batch_size)
-        return xs, ys, weights
+        found = dict(zip(names, weights, strict=True))
+        return xs, ys, [found.get(out.name) for out in self._compiled.outputs]
 
     def _check_stateful(self, xs, batch_size):
         if self.stateful and batch_size and xs and xs[0].shape[0] % batch_size:
@@ -266,7 +269,12 @@ class Model(GeneratorMethods, Network):
                       f"that can be divided by the batch size. Found: {xs[0].shape[0]} samples, "
                       f"batch size {batch_size}.")
 
-    def _batch_size(self, batch_size):
+    def _batch_size(self, batch_size, argument="steps", steps=None):
+        if steps is not None:
+            if batch_size is not None:
+                raise ValueError(f"If {argument} is set, the `batch_size` must be None: every step "
+                                 "takes the whole data.")
+            return None
         fixed = next((shape[0] for shape in self._feed_input_shapes if shape and shape[0]), None)
         if batch_size is None:
             return fixed or 32
@@ -280,10 +288,24 @@ class Model(GeneratorMethods, Network):
                              f"the specified batch size of your Input Layer: {fixed}")
         return int(batch_size)
 
-    def _feed(self, kind, xs, ys, weights, batch_size, shuffle=False):
+    def _steps_of(self, argument, steps, *given):
+        """Number of steps, None if the length of the data decides."""
+        if steps is not None:
+            return math.ceil(steps)
+        tensors = any(K.is_tensor(x) for part in given for x in _parts(part))
+        if tensors or not (self._feed_inputs or any(part is not None for part in given)):
+            raise ValueError("If your data is in the form of symbolic tensors, you should specify "
+                             f"the `{argument}` argument (instead of the `batch_size` argument, "
+                             "because symbolic tensors are expected to produce batches of input "
+                             "data).")
+        return None
+
+    def _feed(self, kind, xs, ys, weights, batch_size, shuffle=False, steps=None):
         """The batches of a step for checked data."""
         weighted = tuple(w is not None for w in weights)
         arrays = [*xs, *ys, *[w for w in weights if w is not None]]
+        if steps is not None:
+            return StepsFeed(self._step(kind, weighted), arrays, steps)
         make = training_feed if kind == "train" else ArrayFeed
         return make(self._step(kind, weighted), arrays, batch_size, shuffle)
 
@@ -299,7 +321,8 @@ class Model(GeneratorMethods, Network):
         after the last finished step.
 
         # Arguments
-            x: array (samples, ...); for several inputs a list, or a dict by input name; or a
+            x: array (samples, ...) of NumPy, pandas, h5py, CuPy, torch (those on the device are
+                not copied) ..., or tensor; for several inputs a list, or a dict by input name; or a
                 generator or Sequence, see `fit_generator`.
             y: targets, in the same way by outputs.
             batch_size: samples per update of the weights; 32 if not given.
@@ -314,8 +337,10 @@ class Model(GeneratorMethods, Network):
                 them.
             sample_weight: array (samples,), or (samples, steps) in mode "temporal".
             initial_epoch: epoch to start at.
-            steps_per_epoch, validation_steps, max_queue_size, workers, use_multiprocessing: for
-                generators, see `fit_generator`.
+            steps_per_epoch: with tensors as data (or `Input(tensor=...)` and `target_tensors`),
+                which make a batch each time: steps of an epoch. Arrays are taken whole each step.
+            validation_steps: the same for the validation.
+            max_queue_size, workers, use_multiprocessing: for generators, see `fit_generator`.
             validation_freq: validate after every so many epochs, or after those listed (from 1).
 
         # Returns
@@ -334,9 +359,9 @@ class Model(GeneratorMethods, Network):
                 x, steps_per_epoch, epochs, verbose, callbacks, validation_data, validation_steps,
                 validation_freq, class_weight, max_queue_size, workers, use_multiprocessing,
                 shuffle, initial_epoch)
-        _only_generators(steps_per_epoch=steps_per_epoch)
         self._require_compiled(x)
-        batch_size = self._batch_size(batch_size)
+        steps = self._steps_of("steps_per_epoch", steps_per_epoch, x, y)
+        batch_size = self._batch_size(batch_size, "steps_per_epoch", steps)
         xs, ys, weights = self._standardize_user_data(x, y, sample_weight, class_weight,
                                                       batch_size=batch_size)
         held = None
@@ -345,14 +370,17 @@ class Model(GeneratorMethods, Network):
                 "test", validation_data, validation_steps, "validation_steps", max_queue_size,
                 workers, use_multiprocessing)
         else:
-            _only_generators(validation_steps=validation_steps)
             (xs, ys, weights), held = self._validation(xs, ys, weights, validation_split,
                                                        validation_data, batch_size)
-            validation = self._feed("test", *held, batch_size) if held else None
-        if not len(xs[0] if xs else ys[0]):
+            if held is None and validation_steps and steps is not None:
+                held = xs, ys, weights             # the tensors bring other data every time
+            _check_validation_steps(steps, validation_steps, held)
+            validation = self._feed("test", *held, batch_size,
+                                    steps=validation_steps) if held else None
+        if steps is None and not len(xs[0] if xs else ys[0]):
             data.fail("There are no samples to train on: got arrays of length 0")
         self._check_trainable_weights_consistency()
-        feed = self._feed("train", xs, ys, weights, batch_size, shuffle)
+        feed = self._feed("train", xs, ys, weights, batch_size, shuffle, steps)
         return loop.fit(self, feed, validation, epochs=epochs, verbose=int(verbose),
                         callbacks=callbacks, initial_epoch=initial_epoch,
                         validation_freq=validation_freq, validation_arrays=_all_arrays(held),
@@ -372,6 +400,9 @@ class Model(GeneratorMethods, Network):
             return (xs, ys, weights), held
         if not share:
             return (xs, ys, weights), None
+        if not xs or any(K.is_tensor(x) for x in xs):
+            data.fail("If your data is in the form of symbolic tensors, you cannot use "
+                      "`validation_split`.")
         count = len(xs[0])
         at = int(count * (1.0 - share))
         if not 0.0 < share < 1.0 or at in (0, count):
@@ -392,13 +423,13 @@ class Model(GeneratorMethods, Network):
             _only_arrays(y=y, sample_weight=sample_weight, batch_size=batch_size)
             return self.evaluate_generator(x, steps, callbacks, max_queue_size, workers,
                                            use_multiprocessing, verbose)
-        _only_generators(steps=steps)
         self._require_compiled(x)
-        batch_size = self._batch_size(batch_size)
+        steps = self._steps_of("steps", steps, x, y)
+        batch_size = self._batch_size(batch_size, "steps", steps)
         xs, ys, weights = self._standardize_user_data(x, y, sample_weight, batch_size=batch_size)
-        if not len(xs[0] if xs else ys[0]):
+        if steps is None and not len(xs[0] if xs else ys[0]):
             data.fail("There are no samples to evaluate: got arrays of length 0")
-        feed = self._feed("test", xs, ys, weights, batch_size)
+        feed = self._feed("test", xs, ys, weights, batch_size, steps=steps)
         found = loop.evaluate(self, feed, callbacks=callbacks, verbose=verbose,
                               params={"batch_size": batch_size, "samples": feed.count})
         return unpack_singleton([found[name] for name in self.metrics_names])
@@ -415,14 +446,14 @@ class Model(GeneratorMethods, Network):
             _only_arrays(batch_size=batch_size)
             return self.predict_generator(x, steps, callbacks, max_queue_size, workers,
                                           use_multiprocessing, verbose)
-        _only_generators(steps=steps)
         self._require_inputs(x)
-        batch_size = self._batch_size(batch_size)
+        steps = self._steps_of("steps", steps, x)
+        batch_size = self._batch_size(batch_size, "steps", steps)
         xs = self._inputs(x)
         data.check_counts(xs, [])
         self._check_stateful(xs, batch_size)
-        feed = ArrayFeed(self._step("predict"), xs, batch_size)
-        if not feed.count:
+        feed = self._feed("predict", xs, [], [], batch_size, steps=steps)
+        if feed.count == 0:
             return unpack_singleton([np.empty((0, *[d or 0 for d in K.int_shape(t)[1:]]), t.dtype)
                                      for t in self.outputs])
         return unpack_singleton(loop.predict(
@@ -452,7 +483,7 @@ class Model(GeneratorMethods, Network):
         if kind == "train":
             self._check_trainable_weights_consistency()
         step = self._step(kind, tuple(w is not None for w in weights))
-        step.function.run([*xs, *ys, *[w for w in weights if w is not None]])
+        step.run([*xs, *ys, *[w for w in weights if w is not None]])
         logs = self._logs(kind)
         values = list(logs.values())
         if reset_metrics:
@@ -464,7 +495,14 @@ class Model(GeneratorMethods, Network):
         self._require_inputs(x)
         xs = self._inputs(x)
         data.check_counts(xs, [])
-        return unpack_singleton(self._step("predict").function(xs))
+        return unpack_singleton(self._step("predict").run(xs).fetch())
+
+
+def _parts(given):
+    """The arrays of a dict, list or single array."""
+    if isinstance(given, dict):
+        return list(given.values())
+    return given if isinstance(given, (list, tuple)) else [given]
 
 
 def _with_inner(layer):
@@ -494,12 +532,14 @@ def _legacy_epochs(kwargs, epochs):
     return epochs
 
 
-def _only_generators(**steps):
-    """Raise for numbers of steps that come with arrays."""
-    for name, value in steps.items():
-        if value is not None:
-            raise ValueError(f"`{name}` is for generators, got {value} with arrays. Try: "
-                             "batch_size")
+def _check_validation_steps(steps, validation_steps, held):
+    """Raise where only one of training and validation counts its steps."""
+    if validation_steps and steps is None:
+        raise ValueError("Can only use `validation_steps` when doing step-wise training, i.e. "
+                         "`steps_per_epoch` must be set.")
+    if held is not None and steps is not None and not validation_steps:
+        raise ValueError("Must specify `validation_steps` to perform validation when doing "
+                         "step-wise training.")
 
 
 def _only_arrays(**arguments):
@@ -515,6 +555,8 @@ def _all_arrays(held):
     if held is None:
         return None
     xs, ys, weights = held
+    if not ys or any(K.is_tensor(part) for part in [*xs, *ys]):
+        return [*xs, *ys, *[w for w in weights if w is not None]]
     return [*xs, *ys, *[np.ones(len(y), "float32") if w is None else w
                         for y, w in zip(ys, weights, strict=True)]]
 

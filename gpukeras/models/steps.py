@@ -1,7 +1,11 @@
 """The compiled steps of a model: train, test, predict. Values stay on the device until read."""
+import functools
+from collections import OrderedDict
+
 import numpy as np
 
 from .. import backend as K
+from ..devices import DeviceArray, current
 from ..graph import Variable, rebuild, toposort
 
 
@@ -11,20 +15,75 @@ def _function(inputs, outputs, updates, name, phase):
     return K.function(inputs, outputs, updates=updates, name=name, learning_phase=bool(phase))
 
 
+_VARIANTS = 8                                      # kept per step; the oldest one goes
+
+
 class Step:
     """A function of the arrays of a batch: inputs, then targets, then weights of weighted outputs.
 
     `function` is the compiled function, `feeds` its placeholders.
     """
 
+    logs = None                                    # its update of `Logs`, see _LossStep
+
     def __init__(self, feeds, outputs, updates, name, phase):
-        self.feeds = feeds
+        self.feeds, self.outputs = feeds, outputs
         self.updates, self.name, self.phase = updates, name, phase
         self.function = _function(feeds, outputs, updates, name, phase)
+        self._variants = OrderedDict()
 
     def bind(self, shapes):
         """The executable for arrays of these shapes."""
         return self.function.specialise(shapes)
+
+    def run(self, data):
+        """Do the step on arrays (or tensors) for all feeds; returns the executable."""
+        if all(type(x) is np.ndarray for x in data):
+            return self.function.run(data)
+        step = self.fed_with(data)
+        return step.function.run([x for x in data if not K.is_tensor(x)])
+
+    def fed_with(self, data, as_one=False):
+        """The step for such data: it computes tensors itself, and casts arrays on a GPU.
+
+        # Arguments
+            data: one array or tensor per feed.
+            as_one: every batch counts as one sample in the averages, as in Keras when `steps` are
+                given.
+        """
+        sources = tuple(_source(x, feed) for x, feed in zip(data, self.feeds, strict=True))
+        as_one = as_one and self.logs is not None
+        if not as_one and not any(s is not None for s in sources):
+            return self
+        key = (sources, as_one)
+        if key not in self._variants:
+            self._variants[key] = self._variant(sources, as_one)
+            if len(self._variants) > _VARIANTS:
+                self._variants.popitem(last=False)
+        return self._variants[key]
+
+    def _variant(self, sources, as_one):
+        feeds, replace = [], {}
+        for feed, source in zip(self.feeds, sources, strict=True):
+            if K.is_tensor(source):
+                replace[feed] = K.cast(source, feed.dtype)
+                continue
+            if source is not None:
+                replace[feed] = K.cast(x := K.placeholder(shape=feed.shape, dtype=source),
+                                       feed.dtype)
+            feeds.append(feed if source is None else x)
+        updates = dict(self.updates)
+        if as_one:
+            updates.update([self.logs(1.0)])
+        values = rebuild([*self.outputs, *updates.values()], replace)
+        outputs, values = values[:len(self.outputs)], values[len(self.outputs):]
+        return Step(feeds, outputs, list(zip(updates, values, strict=True)), self.name, self.phase)
+
+
+def _source(x, feed):
+    """What stands for data in a variant of a step: a tensor, a dtype to cast from, or None."""
+    cast = isinstance(x, DeviceArray) and x.dtype != feed.dtype
+    return x if K.is_tensor(x) else x.dtype.name if cast else None
 
 
 class Resident:
@@ -49,12 +108,13 @@ class Resident:
     @staticmethod
     def key_of(arrays):
         """Data of the same key can use the same compiled steps."""
-        return tuple((x.shape, x.dtype.name) for x in arrays)
+        return tuple((x.shape, x.dtype.name, getattr(x, "ptr", None)) for x in arrays)
 
     def fill(self, arrays):
         """Send new data of the same shapes and types."""
         for table, x in zip(self._tables, arrays, strict=True):
-            K.set_value(table, x)
+            if not isinstance(x, DeviceArray):
+                K.set_value(table, x)
 
     def begin(self, order):
         """Start an epoch; order: numbers of the samples."""
@@ -79,7 +139,11 @@ class Resident:
 
 
 def _table(x):
-    return Variable(lambda: x, x.dtype.name, "data", trainable=False, shape=x.shape)
+    """A variable with the data; what is on the device is not copied."""
+    table = Variable(lambda: x, x.dtype.name, "data", trainable=False, shape=x.shape)
+    if isinstance(x, DeviceArray):
+        table.storage, table.device = x, current()
+    return table
 
 
 class PredictStep(Step):
@@ -135,13 +199,14 @@ class _LossStep(Step):
 
     def __init__(self, model, weighted, kind, phase, updates_of):
         compiled = model._compiled
-        feeds = model._feed_inputs + [out.target for out in compiled.outputs]
+        feeds = model._feed_inputs + [out.target for out in compiled.outputs if out.is_fed]
         feeds += [out.sample_weight for out, has in zip(compiled.outputs, weighted, strict=True)
                   if has]
         loss, values, updates = compiled.terms(weighted)
         size = K.cast(K.shape(feeds[0])[0], "float32") if feeds else 1.0
-        logs = model._logs(kind).update(values, size)
-        super().__init__(feeds, [], merged([*updates, *updates_of(loss), logs]), kind, phase)
+        self.logs = functools.partial(model._logs(kind).update, values)
+        updates = merged([*updates, *updates_of(loss), self.logs(size)])
+        super().__init__(feeds, [], updates, kind, phase)
 
 
 class TrainStep(_LossStep):

@@ -306,11 +306,6 @@ def test_arguments_that_do_not_go_with_generators(arguments, words):
         regression().fit(batches(), **{"steps_per_epoch": 2, "verbose": 0, **arguments})
 
 
-def test_steps_with_arrays_are_an_error():
-    with pytest.raises(ValueError, match="steps_per_epoch` is for generators"):
-        regression().fit(X, Y, steps_per_epoch=2)
-
-
 def test_an_enqueuer_by_hand():
     enqueuer = OrderedEnqueuer(Batches(), shuffle=False)
     enqueuer.start(workers=2, max_queue_size=4)

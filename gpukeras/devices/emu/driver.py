@@ -9,6 +9,7 @@ from typing import Callable, Iterator, Sequence
 import numpy as np
 
 from ...errors import DeviceError
+from .. import exchange
 from ..array import DeviceArray
 from ..driver import Driver, GemmCall, same_size
 from .kernel import SHARED_LIMIT, EmuKernel, EmuModule
@@ -86,6 +87,9 @@ class EmuDriver(Driver):
             raise DeviceError(f"[fill] got byte {byte}, expected 0 to 255")
         to = dst.buffer.bytes(dst.offset, dst.nbytes)
         return self._queued(lambda: to.fill(byte))
+
+    def adopt(self, x) -> DeviceArray | None:
+        return exchange.view(self, x, (exchange.CUDA,), 0, -1)
 
     # kernels --------------------------------------------------------------
     def load(self, source: str, name: str, defines: tuple[tuple[str, str], ...] = ()) -> EmuModule:
