@@ -5,7 +5,7 @@ import os
 
 FLAGS = {
     "GPUKERAS_DEVICE": ("", "cpu, gpu or emu (the CUDA path on the CPU); empty: what is there"),
-    "GPUKERAS_DEBUG": ("0", "1 a line per compiled function, 2 its schedule, 3 each pass"),
+    "GPUKERAS_DEBUG": ("0", "1 a line a compiled function, 2 its steps, bytes, flops, 3 each pass"),
     "GPUKERAS_CHECK": ("0", "1 runs every step on NumPy as well and names the first that differs"),
     "GPUKERAS_REPLAY": ("1", "0 launches every step itself instead of replaying a captured graph"),
     "GPUKERAS_THREADS": ("", "threads of the host's team; empty: the CPUs this process may use"),

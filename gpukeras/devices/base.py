@@ -21,6 +21,8 @@ _serial = itertools.count()
 class Executable(ABC):
     """A schedule loaded on a device, ready to run again and again."""
 
+    schedule: Schedule
+
     @abstractmethod
     def run(self, arrays: Sequence[np.ndarray]) -> None:
         """Copy the inputs in and do all steps; results stay on the device."""
@@ -28,6 +30,10 @@ class Executable(ABC):
     @abstractmethod
     def fetch(self) -> list[np.ndarray]:
         """The outputs of the last run, as new NumPy arrays."""
+
+    @abstractmethod
+    def profile(self, arrays: Sequence[np.ndarray]) -> list[float]:
+        """As `run`, one step after the other; how many seconds each step of `schedule` took."""
 
 
 class Device(ABC):
@@ -66,6 +72,9 @@ class Device(ABC):
         """The storage of another library's array on this device, without a copy; None if this
         device cannot read it where it is."""
         return None
+
+    def synchronize(self) -> None:
+        """Wait until all that was asked for is done."""
 
     def release(self) -> int:
         """Give memory that nobody uses back to the system; how many bytes."""

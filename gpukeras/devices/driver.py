@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Callable, Protocol, Sequence
 
 import numpy as np
@@ -198,6 +199,14 @@ class Driver(ABC):
 
     def wait_for(self, stream: int) -> None:
         """Wait for the work on another stream, as __cuda_array_interface__ numbers them."""
+
+    def time(self, call: Callable[[], None]) -> float:
+        """Queues a call and waits for it; seconds it took."""
+        self.synchronize()
+        start = perf_counter()
+        call()
+        self.synchronize()
+        return perf_counter() - start
 
     def trim(self) -> int:
         """Gives memory that no array uses back to the system; returns how many bytes."""

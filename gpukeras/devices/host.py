@@ -1,6 +1,7 @@
 """The CPU: NumPy arrays, and schedules as lists of bound calls."""
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Callable, Sequence
 
 import numpy as np
@@ -63,7 +64,7 @@ class HostExecutable(Executable):
         self._given = frozenset(self._arrays)
         self.inputs = [self._array(v) for v in schedule.inputs]
         self.outputs = [self._array(v) for v in schedule.outputs]
-        self._schedule = schedule
+        self.schedule = schedule
         self.calls: list[Callable[[], object]] = [
             self._bind(i, s) for i, s in enumerate(schedule.steps)]
         self.calls += self._assignments(schedule)
@@ -71,6 +72,22 @@ class HostExecutable(Executable):
         self._flush, self._strict = flushing()
 
     def run(self, arrays: Sequence[np.ndarray]) -> None:
+        self._run(arrays, self.calls)
+
+    def profile(self, arrays: Sequence[np.ndarray]) -> list[float]:
+        times = []
+
+        def timed(call: Callable[[], object]) -> Callable[[], None]:
+            def run() -> None:
+                start = perf_counter()
+                call()
+                times.append(perf_counter() - start)
+            return run
+
+        self._run(arrays, [timed(call) for call in self.calls])
+        return times[:len(self.schedule.steps)]
+
+    def _run(self, arrays: Sequence[np.ndarray], calls: list[Callable[[], object]]) -> None:
         copyto = np.copyto
         for place, array in zip(self.inputs, arrays):
             copyto(place, array, "unsafe")
@@ -78,10 +95,10 @@ class HostExecutable(Executable):
         self._hold()
         self._flush()
         try:
-            for call in self.calls:
+            for call in calls:
                 call()
         except Exception as error:
-            raise self._placed(error, call) from error
+            raise self._placed(error, calls.index(call)) from error
         finally:
             self._strict()
             self._free()
@@ -125,12 +142,11 @@ class HostExecutable(Executable):
             return checked(step, number, run, lambda: ins, lambda: outs)
         return run
 
-    def _placed(self, error: Exception, call: Callable) -> Exception:
+    def _placed(self, error: Exception, number: int) -> Exception:
         """The error with the step it happened in, for those that do not say it themselves."""
-        number = self.calls.index(call) if call in self.calls else len(self.calls)
-        if isinstance(error, KernelError) or number >= len(self._schedule.steps):
+        if isinstance(error, KernelError) or number >= len(self.schedule.steps):
             return error
-        step = self._schedule.steps[number]
+        step = self.schedule.steps[number]
         return type(error)(f"{error}\n  in step {number}: {step}\n  in {step.origin}")
 
     def _assignments(self, schedule: Schedule) -> list[Callable[[], object]]:

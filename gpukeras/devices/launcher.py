@@ -52,6 +52,9 @@ class KernelDevice(Device):
     def adopt(self, x) -> DeviceArray | None:
         return self.driver.adopt(x)
 
+    def synchronize(self) -> None:
+        self.driver.synchronize()
+
     def release(self) -> int:
         return self.driver.trim()
 
@@ -87,6 +90,7 @@ class KernelExecutable(Executable):
         self._temp_arrays = self._place_temps(schedule.arena_bytes)
         self.calls = self._bind_all(schedule) + self._assignments(schedule)
         self._runs, self._graph = 0, None
+        self._steps: list[list[Call]] | None = None        # the calls of each step, for profiles
 
     def run(self, arrays: Sequence[np.ndarray]) -> None:
         for place, array in zip(self.inputs, arrays):
@@ -105,6 +109,21 @@ class KernelExecutable(Executable):
 
     def fetch(self) -> list[np.ndarray]:
         return [self.driver.download(a) for a in self.outputs]
+
+    def profile(self, arrays: Sequence[np.ndarray]) -> list[float]:
+        """Launches that a run merges are timed apart, each with the cost of a launch."""
+        for place, array in zip(self.inputs, arrays):
+            self.driver.upload(place, _ready(array, place))
+        if self._steps is None:
+            host_steps = list(self.host_steps)
+            steps = [self._prepare(step) for step in self.schedule.steps]
+            self.host_steps = host_steps           # known since the executable was made
+            kernels = self._fused_kernels(item for own in steps for item in own)
+            self._steps = [[self._bind(item, kernels) for item in own] for own in steps]
+        times = [sum(map(self.driver.time, own)) for own in self._steps]
+        for call in self._assignments(self.schedule):
+            call()
+        return times
 
     # ---- graphs
 

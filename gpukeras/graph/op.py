@@ -84,6 +84,10 @@ class Op:
         None."""
         return None
 
+    def flops(self, ins: Types, outs: Types) -> int:
+        """Floating-point operations on tensors of these concrete types; about, for profiles."""
+        return sum(t.size for t in outs)
+
     def static(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...] | None:
         """With all shapes known, what says the same without depending on shapes; or None."""
         return None

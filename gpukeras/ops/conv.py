@@ -5,6 +5,7 @@ these two maps are ops of their own, and every derivative of the three is again 
 """
 from __future__ import annotations
 
+from math import prod
 from typing import ClassVar, Sequence
 
 import numpy as np
@@ -75,6 +76,12 @@ class WindowMap(Op):
             return w.shape[-1]
         return None if None in w.shape[-2:] else w.shape[-2] * w.shape[-1]
 
+    def flops(self, ins, outs):
+        """A product and a sum for each element of y (N, *S', F), tap, and channel that meets it."""
+        x, y, w = self.roles(ins, outs)
+        met = 1 if self.depthwise else w.shape[-2]
+        return 2 * y.size * prod(w.shape[:-2]) * met
+
     def data_grad(self, gy: Tensor, w: Tensor, like: Tensor) -> Tensor:
         """The gradient that reaches x, which has the spatial size of `like`."""
         size = like.shape[1:-1]
@@ -99,6 +106,9 @@ class ForwardMap(WindowMap):
     def grad(self, node: Node, gy: Tensor) -> Sequence[Tensor]:
         x, w = node.inputs
         return self.data_grad(gy, w, x), self.trio[2](w.shape[:-2], *self.how)(x, gy)
+
+    def roles(self, ins, outs):
+        return ins[0], outs[0], ins[1]
 
     def geometry(self, x_shape, w_shape) -> Geometry:
         return win.geometry(x_shape, w_shape[:-2], *self.how)
@@ -128,6 +138,9 @@ class DataGradMap(WindowMap):
         return (self.trio[0](*self.how)(ggx, w), self.trio[2](w.shape[:-2], *self.how)(ggx, gy),
                 *(None for _ in like))
 
+    def roles(self, ins, outs):
+        return outs[0], ins[0], ins[1]
+
     def geometry(self, gy_shape, w_shape, like_shape=None) -> Geometry:
         size = self.size if like_shape is None else like_shape[1:-1]
         return win.geometry((gy_shape[0], *size, w_shape[-2]), w_shape[:-2], *self.how)
@@ -151,6 +164,9 @@ class WeightGradMap(WindowMap):
     def grad(self, node: Node, ggw: Tensor) -> Sequence[Tensor]:
         x, gy = node.inputs
         return self.data_grad(gy, ggw, x), self.trio[0](*self.how)(x, ggw)
+
+    def roles(self, ins, outs):
+        return ins[0], ins[1], outs[0]
 
     def geometry(self, x_shape) -> Geometry:
         return win.geometry(x_shape, self.window, *self.how)

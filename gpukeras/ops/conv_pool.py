@@ -51,6 +51,9 @@ class ConvMaxPool(Op):
         mask[:, -1] |= ~mask.any(1)
         return pooled, mask
 
+    def flops(self, ins, outs):
+        return self.conv.flops(ins, (self.conv.infer(*ins),))
+
     def host(self, ins, outs):
         x, w = ins
         return host.bind_conv_max_pool(x, w, *outs, self.conv.geometry(x.shape, w.shape),
@@ -97,6 +100,10 @@ class MaskedConvWeightGrad(Op):
 
     def numpy(self, x: np.ndarray, mask: np.ndarray, gy: np.ndarray) -> np.ndarray:
         return self.weight_grad.numpy(x, MaskedSpread(self.window).numpy(mask, gy))
+
+    def flops(self, ins, outs):
+        x, *pooled = ins
+        return self.weight_grad.flops((x, MaskedSpread(self.window).infer(*pooled)), outs)
 
     def host(self, ins, outs):
         x = ins[0]

@@ -48,5 +48,8 @@ class Fused(Op):
     def host(self, ins, outs):
         return bind_fused(self, ins, outs)
 
+    def flops(self, ins, outs):
+        return outs[0].size * sum(not getattr(s.op, "renames", False) for s in self.steps)
+
     def __repr__(self) -> str:
         return f"Fused({'+'.join(type(s.op).__name__ for s in self.steps)})"

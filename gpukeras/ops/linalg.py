@@ -57,6 +57,10 @@ class Dot(Op):
         gb = dot(True, ta)(gy, a) if tb else dot(not ta, False)(a, gy)
         return ga, gb
 
+    def flops(self, ins, outs):
+        m, k, _, n = _sizes(self, *ins)
+        return 2 * m * n * k * (ins[0].shape[0] if self.rank == 3 else 1)
+
     def _views(self, a, b):
         return (a.swapaxes(-1, -2) if self.trans_a else a,
                 b.swapaxes(-1, -2) if self.trans_b else b)

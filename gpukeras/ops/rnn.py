@@ -88,6 +88,12 @@ class _Sequence(Composite):
     def d_ract(self):
         return _FUNCTIONS[self.recurrent_activation][1]
 
+    def flops(self, ins, outs):
+        """The products with the recurrent weights alone, of one row each step, count."""
+        batch, steps, gates = ins[0].shape
+        units = next(t.shape[0] for t in ins if t.ndim == 2 and t.shape[1] == gates)
+        return 2 * batch * steps * units * gates
+
     def _check(self, xw: TensorType, r: TensorType, state: TensorType, gates: int) -> int:
         """Raises ShapeError unless they belong together; returns the units."""
         units = state.shape[-1]

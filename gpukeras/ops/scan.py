@@ -96,6 +96,12 @@ class Scan(Op):
     def grad(self, node: Node, *gys: Tensor | None):
         return _ScanGradient(self, node, gys).run()
 
+    def flops(self, ins, outs):
+        one = toposort(self.body.outputs)
+        return ins[0].shape[0] * sum(
+            n.op.flops(tuple(t.type for t in n.inputs), tuple(t.type for t in n.outputs))
+            for n in one if n.inputs)
+
     def numpy(self, *arrays):
         seqs, states, consts = self.body.split(arrays)
         length = seqs[0].shape[0]

@@ -45,6 +45,16 @@ class Step:
     outs: tuple[Value, ...]
     origin: Origin
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the step reads and writes, each value once."""
+        return sum(v.type.nbytes for v in {*self.ins, *self.outs})
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations, about."""
+        return self.op.flops(tuple(v.type for v in self.ins), tuple(v.type for v in self.outs))
+
     def __str__(self) -> str:
         left = ", ".join(str(v.type) for v in self.outs)
         return f"{left} = {self.op!r:.70}({', '.join(str(v.type) for v in self.ins)})"
@@ -65,7 +75,8 @@ class Schedule:
     arena_bytes: int = 0
 
     def __str__(self) -> str:
-        return "\n".join(f"{i:3} {s}" + (f"  # {s.origin}" if str(s.origin) else "")
+        return "\n".join(f"{i:3} {s}  # {s.nbytes:,} bytes, {s.flops:,} flops"
+                         + (f", {s.origin}" if str(s.origin) else "")
                          for i, s in enumerate(self.steps))
 
 

@@ -1,6 +1,7 @@
 """Stand-ins for cuBLAS and CuPy over host memory: what our drivers call, behaving as documented."""
 
 import ctypes
+import time
 import types
 
 import numpy as np
@@ -193,7 +194,8 @@ class FakeCupy(types.ModuleType):
             memcpyAsync=self._copy, memsetAsync=self._set, memGetInfo=lambda: (10, 1 << 30),
             deviceGetAttribute=lambda which, device: {97: 232448}[which])
         self.cuda = types.SimpleNamespace(
-            Device=FakeDevice, Stream=self._stream, Event=self._event, runtime=runtime,
+            Device=FakeDevice, Stream=self._stream, Event=self._event,
+            get_elapsed_time=self._elapsed, runtime=runtime,
             MemoryPool=FakePool,
             alloc_pinned_memory=self._pinned,
             function=types.SimpleNamespace(Module=lambda: FakeModule(self)),
@@ -203,9 +205,16 @@ class FakeCupy(types.ModuleType):
         self.stream = FakeStream(non_blocking)
         return self.stream
 
-    def _event(self, disable_timing):
+    def _event(self, disable_timing=False):
         self.events += 1
-        return types.SimpleNamespace(record=lambda stream: None, synchronize=lambda: None)
+        event = types.SimpleNamespace(synchronize=lambda: None, timing=not disable_timing)
+        event.record = lambda stream: vars(event).update(at=time.perf_counter())
+        return event
+
+    @staticmethod
+    def _elapsed(start, end):
+        assert start.timing and end.timing
+        return 1e3 * (end.at - start.at)           # milliseconds, as CUDA has it
 
     def _pinned(self, size):
         memory = (ctypes.c_char * size)()

@@ -123,3 +123,11 @@ def test_unused_memory_is_given_back_and_counted(driver):
         assert K.clear_session() == 2048 and K.clear_session() == 0
     finally:
         devices.use(old)
+
+
+def test_a_call_is_timed_by_events(driver):
+    x = driver.to_device(np.zeros(4, "f4"))
+    calls = []
+    seconds = driver.time(lambda: calls.append(driver.fill(x, 1)))
+    assert len(calls) == 1 and 0 < seconds < 60 and driver.counters.synchronizations >= 2
+    assert driver.download(x).view(np.uint8).tolist() == [1] * 16
