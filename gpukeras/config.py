@@ -1,13 +1,29 @@
-"""Every environment flag, read at the moment it is used (a script may set it after the import)."""
+"""Every setting, read at the moment it is used (a script may set it after the import).
+
+`math` and `deterministic` are attributes to set: `gpukeras.config.math = "tf32"`. They count for
+what is compiled from then on; functions that have run keep what they had.
+"""
 from __future__ import annotations
 
 import os
+
+# How float32 matrix products and convolutions are computed on a GPU: "float32", or "tf32" for
+# tensor cores that read 10 bits of the mantissas and add up in float32. Empty: GPUKERAS_MATH, whose
+# default is "float32", because a script that says float32 shall get it; mixed precision is the
+# other way to the tensor cores. Of no effect on the CPU.
+math: str = ""
+MATH = ("float32", "tf32")
+
+# False lets kernels add with atomics where that is faster, as in the gradient of Embedding: results
+# then differ in the last bits from run to run. Of no effect on the CPU.
+deterministic: bool = True
 
 FLAGS = {
     "GPUKERAS_DEVICE": ("", "cpu, gpu or emu (the CUDA path on the CPU); empty: what is there"),
     "GPUKERAS_DEBUG": ("0", "1 a line a compiled function, 2 its steps, bytes, flops, 3 each pass"),
     "GPUKERAS_CHECK": ("0", "1 runs every step on NumPy as well and names the first that differs"),
     "GPUKERAS_REPLAY": ("1", "0 launches every step itself instead of replaying a captured graph"),
+    "GPUKERAS_MATH": ("float32", "float32 or tf32: precision of float32 products on a GPU"),
     "GPUKERAS_THREADS": ("", "threads of the host's team; empty: the CPUs this process may use"),
     "GPUKERAS_VIRTUAL_DEVICES": ("", "GPUs that multi_gpu_model shall find; empty: those there"),
     "GPUKERAS_CACHE": ("", "folder of compiled kernels; empty: ~/.cache/gpukeras"),
@@ -23,6 +39,14 @@ def number(name: str) -> int:
     """The value of a flag that is a number; a word that is none counts as 0."""
     text = flag(name)
     return int(text) if text.strip().isdigit() else 0
+
+
+def math_mode() -> str:
+    """"float32" or "tf32": `math`, or else GPUKERAS_MATH. Raises ValueError for anything else."""
+    mode = math or flag("GPUKERAS_MATH").strip().lower()
+    if mode not in MATH:
+        raise ValueError(f"config.math or GPUKERAS_MATH: got {mode!r}, expected float32 or tf32")
+    return mode
 
 
 def cache_dir() -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .devices import DeviceArray, adopt, current, on_host
 from .errors import DtypeError, GraphError, ShapeError
+from .graph.halves import numpy_dtype, plain, values_dtype
 from .graph import Graph, Tensor, Variable, as_tensor, learning_phase, toposort
 from .passes.bind import bind
 from .passes.pipeline import compile_graph
@@ -129,10 +130,12 @@ def _array(x: Any, t: Tensor) -> np.ndarray:
     """An input as an array that fits its tensor; arrays of the right type are not copied."""
     if not isinstance(x, np.ndarray):
         x = adopt(x)
-        if isinstance(x, DeviceArray) and x.dtype != t.dtype:
+        if isinstance(x, DeviceArray) and x.dtype != numpy_dtype(t.dtype):
             x = on_host(x)
     try:
-        array = x if isinstance(x, (np.ndarray, DeviceArray)) else np.asarray(x, t.dtype)
+        array = x
+        if not isinstance(x, DeviceArray):
+            array = plain(x if isinstance(x, np.ndarray) else np.asarray(x, values_dtype(t.dtype)))
     except (ValueError, TypeError) as error:
         raise DtypeError(f"input {t.name}: cannot make an array of type {t.dtype}: "
                          f"{error}") from None

@@ -178,7 +178,7 @@ def identity(x, name=None):
 
 def cast(x, dtype):
     """x in another data type."""
-    return op.cast(x, np.dtype(dtype).name)
+    return op.cast(x, dtype if dtype == "bfloat16" else np.dtype(dtype).name)
 
 
 def cast_to_floatx(x):

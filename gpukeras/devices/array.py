@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import DeviceError
+from ..graph.halves import dtype_name, numpy_dtype
 
 if TYPE_CHECKING:
     from .driver import Driver
@@ -27,7 +28,7 @@ class DeviceArray:
 
     def __init__(self, driver: Driver, buffer, offset: int, dtype, shape: tuple[int, ...]):
         self.driver, self.buffer, self.offset = driver, buffer, int(offset)
-        self.dtype = np.dtype(dtype)
+        self.dtype = numpy_dtype(dtype)
         self.shape = tuple(int(s) for s in shape)
         if self.offset < 0 or self.offset + self.nbytes > buffer.nbytes:
             raise DeviceError(
@@ -70,7 +71,7 @@ class DeviceArray:
 
         Without a shape: one axis over all that is left.
         """
-        dtype = self.dtype if dtype is None else np.dtype(dtype)
+        dtype = self.dtype if dtype is None else numpy_dtype(dtype)
         if shape is None:
             shape = ((self.nbytes - offset) // dtype.itemsize,)
         return DeviceArray(self.driver, self.buffer, self.offset + offset, dtype, shape)
@@ -84,4 +85,4 @@ class DeviceArray:
                         "call driver.download(array)")
 
     def __repr__(self) -> str:
-        return f"DeviceArray({self.dtype}{list(self.shape)} on {self.driver.name})"
+        return f"DeviceArray({dtype_name(self.dtype)}{list(self.shape)} on {self.driver.name})"

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..graph import Tensor, Variable, toposort
+from ..graph.halves import plain, values_dtype
 from ..ops.composite import evaluate
 from ..passes.pool import Pool
 from ..passes.schedule import Schedule
@@ -107,11 +108,11 @@ class Device(ABC):
 
     def read(self, variable: Variable) -> np.ndarray:
         """The present value of a variable."""
-        return self.download(self.storage(variable))
+        return plain(self.download(self.storage(variable)))
 
     def write(self, variable: Variable, value: Any) -> None:
         """Give a variable a new value of the same shape."""
-        array = np.asarray(value, dtype=variable.dtype)
+        array = np.asarray(plain(np.asarray(value)), values_dtype(variable.dtype))
         if array.shape != variable.shape:
             raise ShapeError(f"cannot set {variable.name}: got a value of shape {array.shape}, "
                              f"expected {variable.shape}")
@@ -127,7 +128,7 @@ def initial_array(variable: Variable, device: Device) -> np.ndarray:
         initial, = evaluate((initial,), given)
     elif callable(initial):
         initial = initial()
-    array = np.asarray(initial, variable.dtype)
+    array = np.asarray(initial, values_dtype(variable.dtype))
     if array.shape != variable.shape:
         raise ShapeError(f"initial value of {variable.name}: got shape {array.shape}, "
                          f"expected {variable.shape}")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import KernelError
 from ..graph import Op, TensorType
+from ..ops.elementwise import Cast
 from ..ops.fused import Fused, FusedStep
 from ..ops.record import Expr
 from .sources import expand_includes
@@ -141,6 +142,8 @@ def body(program: Program, ins: tuple[TensorType, ...]) -> tuple[str, str]:
         code = f"({result})({expression(op, number)})"
         if dtypes[i] in ("int8", "uint8", "int16", "uint16"):       # wraps around as NumPy's does
             code = f"({storage}){code}"
+        if isinstance(op, Cast) and storage in ("float16", "bfloat16"):     # so that it rounds
+            code = f"({result})({storage}){code}"
         lines.append(f"{result} v{i}; {{ {declared} v{i} = {code}; }}")
     for i, slot in enumerate(program.outs):
         storage = C_TYPES[dtypes[slot]][0]

@@ -32,12 +32,13 @@ def find_cublas() -> ctypes.CDLL | None:
 class Cublas:
     """One handle on one stream, with a workspace that stays put.
 
-    precision: "float32", or "tf32" for float32 products with 10-bit mantissas on tensor cores.
+    Sums are kept in float32, or float64 for that. The 16-bit floats run on tensor cores, and so do
+    float32 products whose call says `math="tf32"` (mantissas of 10 bits).
     Call every shape once before capturing it: the first call may load code.
     """
 
-    def __init__(self, library: Any, stream: int, workspace: int, precision: str = "float32"):
-        self.library, self.precision = library, precision
+    def __init__(self, library: Any, stream: int, workspace: int):
+        self.library = library
         self.handle = ctypes.c_void_p()
         self._check("cublasCreate_v2", ctypes.byref(self.handle))
         self._check("cublasSetStream_v2", self.handle, ctypes.c_void_p(stream))
@@ -87,15 +88,17 @@ class Cublas:
                 *operand(call.b, ldb, call.stride_b), *operand(call.a, lda, call.stride_a),
                 ctypes.byref(scale(call.beta)), *operand(call.c, ldc, call.stride_c),
                 *((integer(call.batch),) if batched else ()),
-                integer(self._compute(call.dtype)), integer(DEFAULT_ALGORITHM))
-
-    def _compute(self, dtype: str) -> int:
-        if dtype == "float64":
-            return COMPUTE_FLOAT64
-        return COMPUTE_TF32 if dtype == "float32" and self.precision == "tf32" else COMPUTE_FLOAT32
+                integer(_compute(call)), integer(DEFAULT_ALGORITHM))
 
     def close(self) -> None:
         """Frees the handle."""
         if self.handle:
             self._check("cublasDestroy_v2", self.handle)
             self.handle = ctypes.c_void_p()
+
+
+def _compute(call: GemmCall) -> int:
+    """cublasComputeType_t: what sums are kept in."""
+    if call.dtype == "float64":
+        return COMPUTE_FLOAT64
+    return COMPUTE_TF32 if call.dtype == "float32" and call.math == "tf32" else COMPUTE_FLOAT32

@@ -70,14 +70,11 @@ class CudaGraph:
 
 
 class CudaDriver(Driver):
-    """One NVIDIA GPU. Not thread-safe: one thread queues work.
-
-    precision: of float32 matrix products, "float32" or "tf32".
-    """
+    """One NVIDIA GPU. Not thread-safe: one thread queues work."""
 
     name = "cuda"
 
-    def __init__(self, device: int = 0, precision: str = "float32"):
+    def __init__(self, device: int = 0):
         super().__init__()
         import cupy
         from cupy_backends.cuda.api import driver as api
@@ -89,7 +86,6 @@ class CudaDriver(Driver):
         self.shared_limit = cupy.cuda.runtime.deviceGetAttribute(_SHARED_OPTIN, device)
         self.stream = cupy.cuda.Stream(non_blocking=True)
         self.pool = cupy.cuda.MemoryPool()
-        self.precision = precision
         self.recording: CudaGraph | None = None
         self._modules: dict[tuple, CudaModule] = {}
         self._stages: dict[int, list] = {}
@@ -213,8 +209,7 @@ class CudaDriver(Driver):
                 raise DeviceError("[gemm] no cuBLAS found. Try: pip install gpukeras[cuda13]")
             self._workspace = self.alloc(cublas.WORKSPACE_BYTES)
             with self.device:
-                self._blas = cublas.Cublas(library, self.stream.ptr, self._workspace.ptr,
-                                           self.precision)
+                self._blas = cublas.Cublas(library, self.stream.ptr, self._workspace.ptr)
         return self._blas
 
     # graphs and time ------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Callable, Protocol, Sequence
 import numpy as np
 
 from ..errors import DeviceError
+from ..graph.halves import numpy_dtype
 from .array import DeviceArray
 
 MAX_GRID = (2**31 - 1, 65535, 65535)
@@ -60,6 +61,7 @@ class GemmCall:
 
     lda, ldb, ldc: elements from one row to the next; None: the rows are dense.
     stride_*: elements from one matrix of the batch to the next.
+    math: "tf32" lets float32 products read 10 bits of the mantissas.
     """
 
     a: DeviceArray
@@ -80,6 +82,7 @@ class GemmCall:
     lda: int | None = None
     ldb: int | None = None
     ldc: int | None = None
+    math: str = "float32"
 
     @property
     def leading(self) -> tuple[int, int, int]:
@@ -95,7 +98,7 @@ class GemmCall:
                 ("a", self.a, *_rows(self.trans_a, self.m, self.k), lda, self.stride_a),
                 ("b", self.b, *_rows(self.trans_b, self.k, self.n), ldb, self.stride_b),
                 ("c", self.c, self.m, self.n, ldc, self.stride_c)):
-            need = (last * stride + (rows - 1) * ld + cols) * np.dtype(self.dtype).itemsize
+            need = (last * stride + (rows - 1) * ld + cols) * numpy_dtype(self.dtype).itemsize
             if ld < cols or (rows and cols and need > x.nbytes):
                 raise DeviceError(
                     f"[gemm] matrix {name} does not fit: got {x.nbytes} bytes, ld {ld}, expected "
@@ -240,7 +243,7 @@ class Driver(ABC):
 
     def empty(self, shape: tuple[int, ...], dtype) -> DeviceArray:
         """A new typed allocation, contents undefined."""
-        out = self.alloc(max(int(np.prod(shape)) * np.dtype(dtype).itemsize, 1))
+        out = self.alloc(max(int(np.prod(shape)) * numpy_dtype(dtype).itemsize, 1))
         return out.view(dtype, shape)
 
 

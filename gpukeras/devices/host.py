@@ -10,6 +10,7 @@ from .. import blas
 from ..config import flag
 from ..denormals import flushing
 from ..errors import KernelError
+from ..graph.halves import BFLOAT16, convert, numpy_dtype, plain
 from ..ops.scan import Scan
 from ..passes.schedule import Schedule, Step, Value
 from ..passes.target import HOST
@@ -34,7 +35,8 @@ class HostDevice(Device):
     target = HOST
 
     def empty(self, dtype, shape):
-        n = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        dtype = numpy_dtype(dtype)
+        n = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         return aligned(n).view(dtype).reshape(shape)
 
     def part(self, storage, start, shape):
@@ -42,7 +44,7 @@ class HostDevice(Device):
         return storage[start:start + n].reshape(shape)
 
     def upload(self, storage, array):
-        np.copyto(storage, array)
+        np.copyto(storage, convert(array, storage.dtype) if storage.dtype == BFLOAT16 else array)
 
     def download(self, storage):
         return np.array(storage)
@@ -64,6 +66,7 @@ class HostExecutable(Executable):
         self._given = frozenset(self._arrays)
         self.inputs = [self._array(v) for v in schedule.inputs]
         self.outputs = [self._array(v) for v in schedule.outputs]
+        self._records = any(place.dtype == BFLOAT16 for place in self.inputs)
         self.schedule = schedule
         self.calls: list[Callable[[], object]] = [
             self._bind(i, s) for i, s in enumerate(schedule.steps)]
@@ -89,6 +92,9 @@ class HostExecutable(Executable):
 
     def _run(self, arrays: Sequence[np.ndarray], calls: list[Callable[[], object]]) -> None:
         copyto = np.copyto
+        if self._records:                          # NumPy converts no numbers to bfloat16
+            arrays = [convert(a, p.dtype) if p.dtype == BFLOAT16 else a
+                      for p, a in zip(self.inputs, arrays)]
         for place, array in zip(self.inputs, arrays):
             copyto(place, array, "unsafe")
         call = None
@@ -104,7 +110,7 @@ class HostExecutable(Executable):
             self._free()
 
     def fetch(self) -> list[np.ndarray]:
-        return [np.array(a) for a in self.outputs]
+        return [np.array(plain(a)) for a in self.outputs]
 
     # ---- binding
 
@@ -116,7 +122,8 @@ class HostExecutable(Executable):
         return self._arrays[value]
 
     def _view(self, root: Value, offset: int, value: Value) -> np.ndarray:
-        dtype, shape, nbytes = value.type.dtype, value.type.shape, value.type.nbytes
+        shape, nbytes = value.type.shape, value.type.nbytes
+        dtype = numpy_dtype(value.type.dtype)
         if root.kind == "constant":
             return root.tensor.value.reshape(shape)
         if root in self._given:

@@ -6,8 +6,9 @@ from typing import Callable, Iterable, Sequence
 
 import numpy as np
 
-from ..config import flag, number
+from ..config import flag, math_mode, number
 from ..errors import KernelError
+from ..graph.halves import convert, plain
 from ..ops.fused import Fused
 from ..ops.record import Expr, Fill, Gemm, In, Kernel, Launch, LaunchPlan, Out, Temp
 from ..ops.scan import Scan
@@ -108,7 +109,7 @@ class KernelExecutable(Executable):
             call()
 
     def fetch(self) -> list[np.ndarray]:
-        return [self.driver.download(a) for a in self.outputs]
+        return [plain(self.driver.download(a)) for a in self.outputs]
 
     def profile(self, arrays: Sequence[np.ndarray]) -> list[float]:
         """Launches that a run merges are timed apart, each with the cost of a launch."""
@@ -237,7 +238,7 @@ class KernelExecutable(Executable):
                 call()
 
         def read(values: tuple[Value, ...]) -> tuple[np.ndarray, ...]:
-            return tuple(self.driver.download(self.array(v)) for v in values)
+            return tuple(plain(self.driver.download(self.array(v))) for v in values)
 
         return checked(step, i, run, lambda: read(step.ins), lambda: read(step.outs))
 
@@ -267,7 +268,8 @@ class KernelExecutable(Executable):
             memory = array(item.ref).raw().view(shape=(item.nbytes,))
             return self.driver.bind_fill(memory, item.byte)
         if isinstance(item, Gemm):
-            fields = {**vars(item), "a": array(item.a), "b": array(item.b), "c": array(item.c)}
+            fields = {**vars(item), "a": array(item.a), "b": array(item.b), "c": array(item.c),
+                      "math": math_mode()}
             return self.driver.bind_gemm(GemmCall(**fields))
         file = item.file or step.op.cuda.file
         args = [array(a) if isinstance(a, (In, Out, Temp)) else a for a in item.args]
@@ -279,7 +281,7 @@ class KernelExecutable(Executable):
         ins, outs = [[self.array(v) for v in values] for values in (step.ins, step.outs)]
 
         def run() -> None:
-            results = step.op.numpy(*(self.driver.download(a) for a in ins))
+            results = step.op.numpy(*(plain(self.driver.download(a)) for a in ins))
             for out, result in zip(outs, results if len(outs) > 1 else (results,)):
                 self.driver.upload(out, _ready(result, out))
 
@@ -327,4 +329,4 @@ def _largest_temps(schedule: Schedule, shared_limit: int) -> list[int]:
 
 def _ready(array: np.ndarray, place: DeviceArray) -> np.ndarray:
     """The array in the place's dtype and shape, contiguous."""
-    return np.ascontiguousarray(array, place.dtype).reshape(place.shape)
+    return convert(array, place.dtype).reshape(place.shape)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import DtypeError, ShapeError
 from . import origin
+from .halves import plain, rounded, values_dtype
 from .op import Op
 from .tensor import Node, Tensor, intern
 from .types import TensorType, check_dtype
@@ -52,19 +53,21 @@ class Constant(Tensor):
     _SMALL = 64                                    # elements: hashing more costs more than it saves
 
     def __new__(cls, value: Any, dtype: str | None = None) -> "Constant":
+        half = dtype == "bfloat16"
         try:
-            array = np.asarray(value, dtype)
+            array = rounded(value, dtype) if half else plain(np.asarray(value, dtype))
         except (ValueError, TypeError) as error:
             raise DtypeError(f"cannot make a tensor of {type(value).__name__}: {error}") from None
         check_dtype(array.dtype)
         # Byte strings keep -0.0 and NaN apart, which == does not.
         data = array.tobytes() if array.size <= cls._SMALL else next(_serial)
-        op = ConstantOp(data, array.dtype.name, array.shape)
+        name = "bfloat16" if half else array.dtype.name
+        op = ConstantOp(data, name, array.shape)
 
         def make() -> Node:
             node = Node(op, (), (), origin.NOWHERE)
             tensor = object.__new__(cls)
-            Tensor.__init__(tensor, node, 0, TensorType(array.dtype.name, array.shape))
+            Tensor.__init__(tensor, node, 0, TensorType(name, array.shape))
             tensor.value = array.copy() if array.flags.writeable else array
             tensor.value.flags.writeable = False
             node.outputs = (tensor,)
@@ -95,8 +98,9 @@ class Variable(Tensor):
         elif callable(initial):
             type = TensorType(check_dtype(dtype), tuple(shape))
         else:
-            initial = np.array(initial, dtype)     # a copy: the caller's array stays the caller's
-            type = TensorType(check_dtype(initial.dtype), initial.shape)
+            # a copy: the caller's array stays the caller's
+            initial = np.array(initial, values_dtype(dtype) if dtype else None)
+            type = TensorType(check_dtype(dtype or initial.dtype), initial.shape)
         node = Node(VariableOp(next(_serial)), (), (), origin.current())
         node.outputs = (self,)
         super().__init__(node, 0, type)

@@ -6,10 +6,11 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from ..errors import DtypeError, ShapeError
+from .halves import BFLOAT16, numpy_dtype
 
 Shape = tuple[Optional[int], ...]
 
-_SHORT = {"float": "f", "int": "i", "uint": "u", "complex": "c"}
+_SHORT = {"float": "f", "int": "i", "uint": "u", "complex": "c", "bfloat": "bf"}
 
 
 class TensorType(NamedTuple):
@@ -39,7 +40,7 @@ class TensorType(NamedTuple):
 
     @property
     def itemsize(self) -> int:
-        return np.dtype(self.dtype).itemsize
+        return numpy_dtype(self.dtype).itemsize
 
     @property
     def nbytes(self) -> int:
@@ -52,9 +53,8 @@ class TensorType(NamedTuple):
         return TensorType(dtype, self.shape)
 
     def __str__(self) -> str:
-        dtype = np.dtype(self.dtype)
         name = self.dtype.rstrip("0123456789")
-        short = _SHORT.get(name, name) + ("" if name == "bool" else str(8 * dtype.itemsize))
+        short = _SHORT.get(name, name) + ("" if name == "bool" else str(8 * self.itemsize))
         return f"{short}[{','.join(map(str, self.shape))}]"
 
     __repr__ = __str__
@@ -66,7 +66,7 @@ def is_float(dtype: str) -> bool:
 
 def promote(*dtypes: str) -> str:
     """The data type of a mixed expression: the widest float if there is one, else NumPy's integer
-    rule.
+    rule. Of float16 and bfloat16 neither holds the other: they meet in float32.
 
     Unlike NumPy, int64 with float32 stays float32: an index must not double the size of a model.
     """
@@ -74,6 +74,10 @@ def promote(*dtypes: str) -> str:
     if all(d == first for d in dtypes):
         return first
     floats = [d for d in dtypes if is_float(d)]
+    if "bfloat16" in floats:
+        if set(floats) == {"bfloat16"}:
+            return "bfloat16"
+        floats = ["float32" if d == "bfloat16" else d for d in floats]
     return str(np.result_type(*(np.dtype(d) for d in (floats or dtypes))))
 
 
@@ -100,6 +104,8 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
 
 def check_dtype(dtype) -> str:
     """The NumPy name of a data type given in any form; strings and objects are refused."""
+    if dtype == "bfloat16" or dtype == BFLOAT16:
+        return "bfloat16"
     try:
         name = np.dtype(dtype).name
     except TypeError:

@@ -5,6 +5,7 @@ import numpy as np
 
 from ..graph import (Constant, Node, Op, Placeholder, Tensor, TensorType, constant_value,
                      gradients, rebuild, toposort)
+from ..graph.halves import rounded
 from ..graph.leaves import Leaf
 
 
@@ -58,7 +59,8 @@ def evaluate(outputs: tuple[Tensor, ...], given: dict[Tensor, np.ndarray]
             continue
         result = node.op.numpy(*(values[t] for t in node.inputs))
         result = result if isinstance(result, tuple) else (result,)
-        values.update(zip(node.outputs, result))
+        values.update((t, rounded(v, t.dtype) if t.dtype == "bfloat16" else v)
+                      for t, v in zip(node.outputs, result))
     return tuple(values[t] if t in values else constant_value(t) for t in outputs)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..graph import (Constant, Node, Op, Tensor, TensorType, as_tensor, broadcast_shapes, is_float,
                      promote)
+from ..graph.halves import rounded
 from .fused import Fused, FusedStep
 from .host_fused import bind_fused
 from .record import Expr
@@ -103,7 +104,7 @@ class Cast(Elementwise):
         return (cast(gy, x.dtype) if is_float(x.dtype) else None,)
 
     def numpy(self, x):
-        return x.astype(self.dtype)
+        return rounded(x, self.dtype) if self.dtype == "bfloat16" else x.astype(self.dtype)
 
     def into(self, out, x):
         np.copyto(out, x, casting="unsafe")

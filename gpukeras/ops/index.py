@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import DtypeError, ShapeError
 from ..graph import Node, Op, Tensor, TensorType, as_tensor, is_float
+from ..graph.halves import values_dtype
 from .broadcast import sum_
 from .math import cast, equal, greater, logical_and
 from .plans import THREADS, c_type, defines, grid_for
@@ -206,7 +207,7 @@ class OneHot(Op):
         return (None,)
 
     def numpy(self, idx):
-        return (idx[..., None] == np.arange(self.depth)).astype(self.dtype)
+        return (idx[..., None] == np.arange(self.depth)).astype(values_dtype(self.dtype))
 
     def host(self, ins, outs):
         (idx,), (y,) = ins, outs

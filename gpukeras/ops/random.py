@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import DtypeError, ShapeError
 from ..graph import (Node, Op, Tensor, TensorType, Variable, as_tensor, broadcast_shapes,
                      is_float)
+from ..graph.halves import values_dtype
 from .broadcast import sum_like
 from .math import Elementwise, cast
 from .plans import THREADS, arithmetic, defines, grid_for
@@ -93,7 +94,7 @@ class _Random(Op):
         return (None,) * len(node.inputs)
 
     def numpy(self, step, like=None):
-        out = np.empty(self._shape(like), self.dtype)
+        out = np.empty(self._shape(like), values_dtype(self.dtype))
         self._fill(int(step), out.reshape(-1))
         return out
 
@@ -159,7 +160,7 @@ class RandomUniform(_Random):
             u *= np.float32(2.0 ** -24)
         u *= span
         u += low
-        return u.astype(self.dtype, copy=False)
+        return u.astype(values_dtype(self.dtype), copy=False)
 
     def scalars(self):
         kind = np.dtype(arithmetic(self.dtype)).type
@@ -204,7 +205,7 @@ class TruncatedNormal(_Random):
 
 def _rounded(x: np.ndarray, dtype: str) -> np.ndarray:
     """Rounded as the kernels do: first to the arithmetic type, then to `dtype`."""
-    return x.astype(arithmetic(dtype), copy=False).astype(dtype, copy=False)
+    return x.astype(arithmetic(dtype), copy=False).astype(values_dtype(dtype), copy=False)
 
 
 # Wichura 1988, algorithm AS 241 (PPND16): central part, then tails, numerator and denominator.

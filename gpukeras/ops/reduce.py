@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..graph import Constant, Node, Op, Tensor, TensorType, is_float
+from ..graph.halves import values_dtype
 from .broadcast import broadcast_like, expand_dims, normal_axes, reduced_shape, sum_
 from .math import cast, div, equal, square
 from .plans_reduce import (plan_argmax, plan_argmin, plan_cumulate, plan_max, plan_min,
@@ -91,7 +92,7 @@ class Count(Op):
         return Constant(self._count(x), self.dtype) if x.type.is_static else None
 
     def numpy(self, x):
-        return np.array(self._count(x), self.dtype)
+        return np.array(self._count(x), values_dtype(self.dtype))
 
     def _count(self, x) -> int:
         return int(np.prod([x.shape[a] for a in self.axes], dtype=np.int64))

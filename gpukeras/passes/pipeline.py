@@ -12,6 +12,7 @@ from .condense import condense
 from .expand import expand
 from .fuse import fuse
 from .layout import layout
+from .lower import lower
 from .narrow import narrow
 from .near import near
 from .plan import plan
@@ -29,6 +30,7 @@ PASSES: list[tuple[str, Callable[[Graph, Target], Graph]]] = [
     ("stabilise", lambda graph, target: stabilise(graph)),
     ("condense", condense),
     ("expand", expand),
+    ("lower", lambda graph, target: graph if target.kernels else lower(graph)),
     ("simplify again", lambda graph, target: layout(simplify(graph))),
     ("near", near),
     ("pool", lambda graph, target: pool(graph)),

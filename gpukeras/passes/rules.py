@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import GraphError
 from ..graph import Constant, Graph, Node, Op, Tensor, apply, rebuild
+from ..graph.halves import values_dtype
 from ..graph.leaves import Leaf
 from ..ops.broadcast import BroadcastTo, Reshape, broadcast_to
 from ..ops.math import Elementwise
@@ -76,7 +77,7 @@ def settle(op: Op, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         return None
     if isinstance(op, BroadcastTo) and values[0].size == 1:
         return None                                # stays one number, which rules see through
-    value = np.asarray(op.numpy(*values), types.dtype)
+    value = np.asarray(op.numpy(*values), values_dtype(types.dtype))
     if value.size > 1 and (value == value.flat[0]).all():
         return (broadcast_to(Constant(value.flat[0], types.dtype), value.shape),)
     return (Constant(value, types.dtype),)

@@ -10,6 +10,7 @@ from gpukeras.devices import cublas
 from gpukeras.devices.emu import EmuDriver
 from gpukeras.devices.emu.kernel import _Launch
 from gpukeras.devices.emu.memory import Block
+from gpukeras.graph.halves import convert, numpy_dtype, plain
 
 NAMES = {v: k for k, v in cublas.DATA_TYPES.items()}
 
@@ -17,7 +18,7 @@ NAMES = {v: k for k, v in cublas.DATA_TYPES.items()}
 def column_major(address, rows, cols, ld, dtype):
     """The matrix at an address as cuBLAS reads it: element (i, j) at i + j * ld."""
     count = (cols - 1) * ld + rows
-    memory = (ctypes.c_char * (count * np.dtype(dtype).itemsize)).from_address(address)
+    memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
     flat = np.frombuffer(memory, dtype)
     return np.lib.stride_tricks.as_strided(flat, (rows, cols),
                                            (flat.itemsize, ld * flat.itemsize))
@@ -66,16 +67,17 @@ class FakeLibrary:
         m, n, k = m.value, n.value, k.value
         for i in range(batch.value):
             def matrix(p, kind, rows, cols, ld, stride):
-                dtype = np.dtype(NAMES[kind.value])
+                dtype = numpy_dtype(NAMES[kind.value])
                 at = p.value + i * stride.value * dtype.itemsize
                 return column_major(at, rows, cols, ld.value, dtype)
 
             x = matrix(a, ka, k if ta.value else m, m if ta.value else k, lda, sa)
             y = matrix(b, kb, n if tb.value else k, k if tb.value else n, ldb, sb)
             z = matrix(c, kc, m, n, ldc, sc)
+            x, y = plain(x), plain(y)
             product = (x.T if ta.value else x) @ (y.T if tb.value else y)
-            old = z * beta._obj.value if beta._obj.value else 0
-            z[...] = alpha._obj.value * product + old
+            old = plain(z) * beta._obj.value if beta._obj.value else 0
+            z[...] = convert(alpha._obj.value * product + old, z.dtype)
 
 
 class FakeStream:

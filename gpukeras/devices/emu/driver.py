@@ -9,6 +9,7 @@ from typing import Callable, Iterator, Sequence
 import numpy as np
 
 from ...errors import DeviceError
+from ...graph.halves import convert, numpy_dtype, plain
 from .. import exchange
 from ..array import DeviceArray
 from ..driver import Driver, GemmCall, same_size
@@ -111,17 +112,18 @@ class EmuDriver(Driver):
     def bind_gemm(self, call: GemmCall) -> Callable[[], None]:
         call.check()
         a, b, c = _matrices(call)
-        sum_type = np.float32 if call.dtype == "float16" else np.dtype(call.dtype).type
+        sum_type = np.float64 if call.dtype == "float64" else np.float32
         alpha, beta = sum_type(call.alpha), sum_type(call.beta)
+        read = to_tf32 if call.dtype == "float32" and call.math == "tf32" else _numbers
 
         def gemm() -> None:
             self.counters.gemms += 1
-            product = np.matmul(a.astype(sum_type, copy=False), b.astype(sum_type, copy=False))
+            product = np.matmul(read(a), read(b))
             if alpha != 1:
                 product *= alpha
             if beta:                  # beta 0 must not read C, which may be NaN
-                product += beta * c
-            c[...] = product
+                product += beta * _numbers(c)
+            c[...] = convert(product, c.dtype)
 
         return self._queued(gemm)
 
@@ -158,10 +160,23 @@ class EmuDriver(Driver):
                               "do it before or after")
 
 
+def _numbers(x: np.ndarray) -> np.ndarray:
+    """The operand in the type that sums are kept in."""
+    x = plain(x)
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
+def to_tf32(x: np.ndarray) -> np.ndarray:
+    """float32 numbers as tensor cores read them, rounded to 10 bits of mantissa (cvt.rna)."""
+    bits = np.ascontiguousarray(x).view(np.uint32)
+    finite = bits & np.uint32(0x7F800000) != np.uint32(0x7F800000)
+    return np.where(finite, bits + np.uint32(0x1000) & np.uint32(0xFFFFE000), bits).view(np.float32)
+
+
 def _matrices(call: GemmCall) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """NumPy views (batch, m, k), (batch, k, n), (batch, m, n) of the three operands."""
     lda, ldb, ldc = call.leading
-    dtype = np.dtype(call.dtype)
+    dtype = numpy_dtype(call.dtype)
 
     def matrices(x: DeviceArray, rows: int, cols: int, ld: int, stride: int, trans: bool):
         if trans:

@@ -9,6 +9,7 @@ from typing import Callable, Sequence
 import numpy as np
 
 from ...errors import DeviceError, KernelError
+from ...graph.halves import BFLOAT16, dtype_name
 from ..array import RAW, DeviceArray
 from ..driver import check_launch
 from .build import CHECKS, line_of, runtime, shared_object, translate
@@ -39,7 +40,7 @@ class Parameter:
 
     def takes(self, dtype: np.dtype) -> bool:
         """May an array or scalar of this dtype be passed?"""
-        code = "bf" if dtype.name == "bfloat16" else dtype.str[1:]
+        code = "bf" if dtype == BFLOAT16 else dtype.str[1:]
         if self.code == "?" or self.pointer and dtype == RAW:
             return self.pointer or dtype.itemsize == self.size
         return code == self.code or (self.pointer and {code, self.code} == {"b1", "u1"})
@@ -102,7 +103,7 @@ class EmuKernel:
                 raise KernelError(f"{where}: got {type(arg).__name__}, "
                                   f"expected a DeviceArray for {want}")
             if not want.takes(arg.dtype):
-                raise KernelError(f"{where}: got {arg.dtype}, expected {want}")
+                raise KernelError(f"{where}: got {dtype_name(arg.dtype)}, expected {want}")
             if arg.buffer.freed:
                 raise DeviceError(f"{where}: its memory was freed")
             if arg.ptr % arg.dtype.itemsize:
