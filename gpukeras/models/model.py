@@ -1,5 +1,4 @@
 """Model: a network that can be trained."""
-import io
 import math
 import warnings
 
@@ -168,14 +167,13 @@ class Model(GeneratorMethods, Network):
             metric.reset_states()
 
     def __reduce__(self):
-        """Pickles as the bytes of its file: architecture, weights, state of the optimizer."""
-        from .saving import save_model
-        if not self._is_graph_network:
-            raise TypeError(f"{type(self).__name__} cannot be pickled: it is a subclassed model, "
-                            "or its input shape is not known yet. Try: get_weights()")
-        file = io.BytesIO()
-        save_model(self, file)
-        return _unpickled, (file.getvalue(),)
+        """Pickles as the bytes of its file and the user's own classes, see `pickling`."""
+        from .pickling import reduced
+        return reduced(self)
+
+    def __deepcopy__(self, memo):
+        from .pickling import copied
+        return memo.setdefault(id(self), copied(self))
 
     # ---------------------------------------------------------------- compiled steps
 
@@ -537,13 +535,6 @@ def _parts(given):
 def _with_inner(layer):
     """A layer and all layers in it, at any depth."""
     return [layer] + [inner for own in layer._sublayers() for inner in _with_inner(own)]
-
-
-def _unpickled(data):
-    from .saving import load_model
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "No training configuration")
-        return load_model(io.BytesIO(data))
 
 
 def _legacy_epochs(kwargs, epochs):
