@@ -9,7 +9,7 @@ from .. import optimizers
 from ..metrics import Metric
 from ..utils.generic_utils import nearest_names, unpack_singleton
 from ..utils.data_utils import is_generator_or_sequence
-from . import data, loop
+from . import arguments, data, loop
 from .compiled import Compiled
 from .feed import ArrayFeed, StepsFeed, training_feed
 from .generators import GeneratorMethods
@@ -291,7 +291,7 @@ class Model(GeneratorMethods, Network):
         """Number of steps, None if the length of the data decides."""
         if steps is not None:
             return math.ceil(steps)
-        tensors = any(K.is_tensor(x) for part in given for x in _parts(part))
+        tensors = any(K.is_tensor(x) for part in given for x in arguments.parts(part))
         if tensors or not (self._feed_inputs or any(part is not None for part in given)):
             raise ValueError("If your data is in the form of symbolic tensors, you should specify "
                              f"the `{argument}` argument (instead of the `batch_size` argument, "
@@ -349,10 +349,10 @@ class Model(GeneratorMethods, Network):
             RuntimeError: if the model is not compiled.
             ValueError: for data that do not fit.
         """
-        epochs = _legacy_epochs(kwargs, epochs)
-        _check_frequency(validation_freq)
+        epochs = arguments.legacy_epochs(kwargs, epochs)
+        arguments.check_frequency(validation_freq)
         if is_generator_or_sequence(x):
-            _only_arrays(y=y, sample_weight=sample_weight, batch_size=batch_size,
+            arguments.only_arrays(y=y, sample_weight=sample_weight, batch_size=batch_size,
                          validation_split=validation_split or None)
             return self.fit_generator(
                 x, steps_per_epoch, epochs, verbose, callbacks, validation_data, validation_steps,
@@ -373,7 +373,7 @@ class Model(GeneratorMethods, Network):
                                                        validation_data, batch_size)
             if held is None and validation_steps and steps is not None:
                 held = xs, ys, weights             # the tensors bring other data every time
-            _check_validation_steps(steps, validation_steps, held)
+            arguments.check_validation_steps(steps, validation_steps, held)
             validation = self._feed("test", *held, batch_size,
                                     steps=validation_steps) if held else None
         if steps is None and not len(xs[0] if xs else ys[0]):
@@ -382,7 +382,8 @@ class Model(GeneratorMethods, Network):
         feed = self._feed("train", xs, ys, weights, batch_size, shuffle, steps)
         return loop.fit(self, feed, validation, epochs=epochs, verbose=int(verbose),
                         callbacks=callbacks, initial_epoch=initial_epoch,
-                        validation_freq=validation_freq, validation_arrays=_all_arrays(held),
+                        validation_freq=validation_freq,
+                        validation_arrays=arguments.all_arrays(held),
                         params={"batch_size": batch_size, "steps": None, "samples": feed.count})
 
     def _validation(self, xs, ys, weights, share, given, batch_size):
@@ -419,7 +420,7 @@ class Model(GeneratorMethods, Network):
             The loss, or a list in the order of `metrics_names` if there is more than the loss.
         """
         if is_generator_or_sequence(x):
-            _only_arrays(y=y, sample_weight=sample_weight, batch_size=batch_size)
+            arguments.only_arrays(y=y, sample_weight=sample_weight, batch_size=batch_size)
             return self.evaluate_generator(x, steps, callbacks, max_queue_size, workers,
                                            use_multiprocessing, verbose)
         self._require_compiled(x)
@@ -442,7 +443,7 @@ class Model(GeneratorMethods, Network):
             verbose: 0 silent, 1 progress bar.
         """
         if is_generator_or_sequence(x):
-            _only_arrays(batch_size=batch_size)
+            arguments.only_arrays(batch_size=batch_size)
             return self.predict_generator(x, steps, callbacks, max_queue_size, workers,
                                           use_multiprocessing, verbose)
         self._require_inputs(x)
@@ -496,14 +497,6 @@ class Model(GeneratorMethods, Network):
         data.check_counts(xs, [])
         return unpack_singleton(self._step("predict").run(xs).fetch())
 
-
-def _parts(given):
-    """The arrays of a dict, list or single array."""
-    if isinstance(given, dict):
-        return list(given.values())
-    return given if isinstance(given, (list, tuple)) else [given]
-
-
     def profile(self, x, y=None, sample_weight=None, runs=10, print_fn=print):
         """Time one batch, part by part: a training step, or prediction if there is no `y`.
 
@@ -535,56 +528,3 @@ def _parts(given):
 def _with_inner(layer):
     """A layer and all layers in it, at any depth."""
     return [layer] + [inner for own in layer._sublayers() for inner in _with_inner(own)]
-
-
-def _legacy_epochs(kwargs, epochs):
-    """Number of epochs, also under its name of Keras 1; any other keyword is an error."""
-    if "nb_epoch" in kwargs:
-        warnings.warn("The `nb_epoch` argument in `fit` has been renamed `epochs`.", stacklevel=3)
-        epochs = kwargs.pop("nb_epoch")
-    if kwargs:
-        known = ("batch_size", "epochs", "verbose", "callbacks", "validation_split",
-                 "validation_data", "shuffle", "class_weight", "sample_weight", "initial_epoch",
-                 "validation_freq")
-        near = nearest_names(next(iter(kwargs)), known)
-        raise TypeError(f"Unrecognized keyword arguments: {kwargs}"
-                        + (f". Did you mean {near[0]!r}?" if near else ""))
-    return epochs
-
-
-def _check_validation_steps(steps, validation_steps, held):
-    """Raise where only one of training and validation counts its steps."""
-    if validation_steps and steps is None:
-        raise ValueError("Can only use `validation_steps` when doing step-wise training, i.e. "
-                         "`steps_per_epoch` must be set.")
-    if held is not None and steps is not None and not validation_steps:
-        raise ValueError("Must specify `validation_steps` to perform validation when doing "
-                         "step-wise training.")
-
-
-def _only_arrays(**arguments):
-    """Raise for arguments that a generator makes senseless."""
-    for name, value in arguments.items():
-        if value is not None:
-            raise ValueError(f"`{name}` argument is not supported when data is a generator or a "
-                             "Sequence: these yield whole batches, (x, y) or (x, y, sample_weight)")
-
-
-def _all_arrays(held):
-    """Validation data as one list for the callbacks: inputs, targets, weights or ones."""
-    if held is None:
-        return None
-    xs, ys, weights = held
-    if not ys or any(K.is_tensor(part) for part in [*xs, *ys]):
-        return [*xs, *ys, *[w for w in weights if w is not None]]
-    return [*xs, *ys, *[np.ones(len(y), "float32") if w is None else w
-                        for y, w in zip(ys, weights, strict=True)]]
-
-
-def _check_frequency(frequency):
-    if isinstance(frequency, (int, np.integer)):
-        if frequency < 1:
-            raise ValueError(f"`validation_freq` can not be less than 1, got {frequency}.")
-    elif not isinstance(frequency, (list, tuple, set)):
-        raise ValueError("`validation_freq` must be an Integer or a list of epochs, got "
-                         f"{type(frequency).__name__}.")
