@@ -1,4 +1,5 @@
 """Dense layers, activations, dropout, and layers that only rearrange."""
+import builtins
 import types
 
 import numpy as np
@@ -6,7 +7,7 @@ import numpy as np
 from .. import regularizers
 from .. import backend as K
 from ..utils.generic_utils import (deserialize_keras_object, func_dump, func_load,
-                                   get_custom_objects, has_arg)
+                                   get_custom_objects, has_arg, is_dumped_here)
 from .base import Layer
 from .spec import InputSpec
 
@@ -285,6 +286,8 @@ class Lambda(Layer):
         for key, value in (("function", self.function), ("output_shape", self._output_shape)):
             if isinstance(value, types.LambdaType):
                 config[key], config[f"{key}_type"] = func_dump(value), "lambda"
+            elif hasattr(value, "dumped"):         # came as bytecode, goes as bytecode
+                config[key], config[f"{key}_type"] = value.dumped, "lambda"
             elif callable(value):
                 config[key], config[f"{key}_type"] = value.__name__, "function"
             else:
@@ -303,17 +306,40 @@ class Lambda(Layer):
             config.update(function=given, function_type="raw")
         for key, default in (("function", "function"), ("output_shape", "raw")):
             kind, value = config.pop(f"{key}_type", default), config.get(key)
-            if kind == "lambda":
-                config[key] = func_load(value, globs=known)
+            config.pop(f"{key}_module", None)
+            if kind == "lambda" or isinstance(value, dict):
+                config[key] = _from_bytecode(key, value, known, config.get("name"))
             elif kind == "function":
                 config[key] = deserialize_keras_object(
                     value, custom_objects=custom_objects,
                     printable_module_name=f"{key} in Lambda layer")
+        config.pop("module", None)
         arguments = config["arguments"] = dict(config.get("arguments") or {})
         for key, value in arguments.items():
             if isinstance(value, dict) and value.get("type") == "ndarray":
                 arguments[key] = np.array(value["value"])
         return cls(**config)
+
+
+def _from_bytecode(key, dumped, known, name):
+    """The function that a file holds as bytecode; see `bytecode`.
+
+    A shape that cannot be told is None: it is inferred.
+    """
+    from .bytecode import DecodedFunction
+    if isinstance(dumped, (list, tuple)) and dumped and is_dumped_here(dumped[0]):
+        return func_load(dumped, globs=known)
+    try:
+        return DecodedFunction(dumped, known)
+    except (ValueError, ImportError) as error:
+        if key == "output_shape":
+            return None
+        given = f"custom_objects={{{name!r}: function}}"
+        missing = getattr(error.__cause__, "name", None)
+        if missing and not hasattr(builtins, missing) and missing.isidentifier():
+            given += f", or custom_objects={{{missing!r}: what it is}}"
+        raise type(error)(f"Bytecode is never run, and the function of the Lambda layer {name!r} "
+                          f"cannot be used without: {error}\nTry: {given}") from None
 
 
 class ActivityRegularization(Layer):

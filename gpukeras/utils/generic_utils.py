@@ -234,6 +234,11 @@ def func_dump(func):
     return code, func.__defaults__, closure
 
 
+def is_dumped_here(code):
+    """Whether `func_dump` of this process gave this text."""
+    return isinstance(code, str) and code in _dumped
+
+
 def func_load(code, defaults=None, closure=None, globs=None):
     """The function that `func_dump` wrote, in this process.
 

@@ -22,7 +22,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 warnings.filterwarnings('ignore')
 
 TOPICS = ('layers', 'more_layers', 'conv_lstm', 'pieces', 'training', 'text', 'files', 'mistakes',
-          'projects', 'generators', 'ctc', 'recurrent', 'api', 'recipes', 'zoo',
+          'projects', 'generators', 'ctc', 'recurrent', 'api', 'recipes', 'zoo', 'lambdas',
           'applications')
 
 
