@@ -120,3 +120,18 @@ template <class S> __device__ __forceinline__ S block_sum(S v, S* scratch) {
 template <class S> __device__ __forceinline__ S block_max(S v, S lowest, S* scratch) {
     return block_reduce<Max>(v, lowest, scratch);
 }
+
+// ---------------------------------------------------------------- the block that comes last
+// True in every thread of the one block, of the `blocks` that share a ticket, that gets here last:
+// what the others wrote before is then visible to it, so it can put their results together, in an
+// order of its own. All threads must call it. The ticket is 0 before and after the launch.
+__device__ __forceinline__ bool comes_last(unsigned* ticket, unsigned blocks) {
+    __shared__ unsigned before;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x + threadIdx.y + threadIdx.z == 0) before = atomicInc(ticket, blocks - 1);
+    __syncthreads();
+    const bool last = before == blocks - 1;
+    if (last) __threadfence();
+    return last;
+}

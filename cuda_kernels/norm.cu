@@ -1,20 +1,16 @@
-// norm.cu - batch normalisation of x[M,C] (M: batch and space, C: channels).
+// norm.cu - statistics of batch normalisation of x[M,C] (M: batch and space, C: channels).
 //
-// T activations; A (common.cuh) statistics, gamma and beta: float32 for 16-bit activations too.
-// Rows are cut into S slices, each reduced in a fixed order: the same bits each run. With S = 1 the
-// first launch gives the final result and the merge is not launched.
+// The rest of batch normalisation, forwards and backwards, is elementwise code with column sums
+// that fuses with what stands around it (ops/norm.py, column_sums.cuh).
 //
-// bn_stats_fwd   x -> mean[S,C] m2[S,C]      m2: sum of (x - mean)^2, the variance when S = 1
-//                block (P columns, 256 / P rows), grid (tiles of C, S);        M*C*sizeof(T) bytes
-// bn_merge_fwd   mean[S,C] m2[S,C] -> mean[C] var[C]      Chan's formula; one thread per column
-// bn_apply_fwd   x mean var gamma beta -> y               the same blocks, grid (tiles of C, any)
-//                y = (x - mean) * gamma / sqrt(var + eps) + beta;             2*M*C*sizeof(T) bytes
-// bn_sums_bwd    x gy mean var -> sg[S,C] sgx[S,C]        sums of gy and of gy * xhat,
-//                xhat = (x - mean) / sqrt(var + eps); grid as bn_stats_fwd;   2*M*C*sizeof(T) bytes
-// bn_merge_bwd   sg[S,C] sgx[S,C] -> gbeta[C] ggamma[C]   one thread per column
-// bn_apply_bwd   x gy mean var gamma gbeta ggamma -> gx   as bn_apply_fwd
-//                gx = gamma / sqrt(var + eps) * (gy - (gbeta + xhat * ggamma) / M)
-//                                                                             3*M*C*sizeof(T) bytes
+// T activations; A (common.cuh) statistics: float32 for 16-bit activations too. Rows are cut into
+// S slices; the block that comes last of a tile of columns merges them in their order: the same
+// bits each run, in one launch.
+//
+// bn_stats_fwd   x -> mean[C] var[C] rstd[C]    biased variance, 1 / sqrt(var + eps); by Chan's
+//                formula. partial[2,S,C] and tickets[tiles] where S > 1. Block (P columns, 256 / P
+//                rows), P a power of two up to 32; grid (tiles of P columns, S)
+//                                                                          M*C*sizeof(T) bytes
 #include "common.cuh"
 
 struct Moments { A count, mean, m2; };
@@ -28,12 +24,32 @@ __device__ __forceinline__ Moments merge(Moments a, Moments b) {      // Chan, G
 
 __device__ __forceinline__ int slice_begin(int M, int s, int S) { return (int)((i64)M * s / S); }
 
-extern "C" __global__ void bn_stats_fwd(const T* __restrict__ x_mc, A* __restrict__ mean_sc,
-                                        A* __restrict__ m2_sc, int M, int C) {
+// Merges the moments of a block's rows; threads of row 0 get them.
+__device__ __forceinline__ Moments merge_rows(Moments v, A (*part)[256]) {
+    const int P = blockDim.x, place = threadIdx.y * P + threadIdx.x;
+    part[0][place] = v.count;
+    part[1][place] = v.mean;
+    part[2][place] = v.m2;
+    for (int half = 128; half >= P; half /= 2) {
+        __syncthreads();
+        if (place < half) {
+            v = merge(v, {part[0][place + half], part[1][place + half], part[2][place + half]});
+            part[0][place] = v.count;
+            part[1][place] = v.mean;
+            part[2][place] = v.m2;
+        }
+    }
+    __syncthreads();
+    return v;
+}
+
+extern "C" __global__ __launch_bounds__(256) void bn_stats_fwd(
+    const T* __restrict__ x_mc, A* __restrict__ mean_c, A* __restrict__ var_c,
+    A* __restrict__ rstd_c, A* partial_sc, unsigned* tickets, int M, int C, A eps) {
     // the block synchronises: nobody leaves, loads and stores are guarded by c < C
     __shared__ A part[3][256];
-    const int P = blockDim.x, rows = blockDim.y, place = threadIdx.y * P + threadIdx.x;
-    const int c = blockIdx.x * P + threadIdx.x, s = blockIdx.y, S = gridDim.y;
+    const int rows = blockDim.y, s = blockIdx.y, S = gridDim.y;
+    const int c = blockIdx.x * blockDim.x + threadIdx.x;
     const int begin = slice_begin(M, s, S) + threadIdx.y, end = slice_begin(M, s + 1, S);
     Moments v = {0, 0, 0};
     if (c < C && begin < end) {
@@ -41,7 +57,7 @@ extern "C" __global__ void bn_stats_fwd(const T* __restrict__ x_mc, A* __restric
         // and no division waits in the loop as it does in Welford's.
         const A x0 = (A)x_mc[(i64)begin * C + c];
         A sum = 0, squares = 0;
-#pragma unroll 4
+#pragma unroll 8
         for (int m = begin; m < end; m += rows) {
             const A d = (A)x_mc[(i64)m * C + c] - x0;
             sum += d;
@@ -52,102 +68,25 @@ extern "C" __global__ void bn_stats_fwd(const T* __restrict__ x_mc, A* __restric
         v.mean = x0 + shift;
         v.m2 = max(squares - shift * sum, (A)0);
     }
-    part[0][place] = v.count;
-    part[1][place] = v.mean;
-    part[2][place] = v.m2;
-    __syncthreads();
-    if (threadIdx.y == 0 && c < C) {
-        for (int r = P + threadIdx.x; r < 256; r += P)
-            v = merge(v, {part[0][r], part[1][r], part[2][r]});
-        mean_sc[(i64)s * C + c] = v.mean;
-        m2_sc[(i64)s * C + c] = S == 1 ? v.m2 / (A)M : v.m2;
+    v = merge_rows(v, part);
+    if (S > 1) {
+        A* m2_sc = partial_sc + (i64)S * C;
+        if (threadIdx.y == 0 && c < C) {
+            partial_sc[(i64)s * C + c] = v.mean;
+            m2_sc[(i64)s * C + c] = v.m2;
+        }
+        if (!comes_last(tickets + blockIdx.x, S)) return;
+        v = {0, 0, 0};
+        if (c < C)
+            for (int k = threadIdx.y; k < S; k += rows) {
+                const A count = (A)(slice_begin(M, k + 1, S) - slice_begin(M, k, S));
+                v = merge(v, {count, partial_sc[(i64)k * C + c], m2_sc[(i64)k * C + c]});
+            }
+        v = merge_rows(v, part);
     }
-}
-
-extern "C" __global__ void bn_merge_fwd(const A* __restrict__ mean_sc, const A* __restrict__ m2_sc,
-                                        A* __restrict__ mean_c, A* __restrict__ var_c, int M, int C,
-                                            int S) {
-    const int c = blockIdx.x * blockDim.x + threadIdx.x;
-    if (c >= C) return;
-    Moments v = {0, 0, 0};
-    for (int s = 0; s < S; ++s) {
-        const A count = (A)(slice_begin(M, s + 1, S) - slice_begin(M, s, S));
-        v = merge(v, {count, mean_sc[(i64)s * C + c], m2_sc[(i64)s * C + c]});
-    }
+    if (threadIdx.y || c >= C) return;
+    const A var = v.m2 / (A)M;
     mean_c[c] = v.mean;
-    var_c[c] = v.m2 / (A)M;
-}
-
-extern "C" __global__ void bn_apply_fwd(const T* __restrict__ x_mc, const A* __restrict__ mean_c,
-                                        const A* __restrict__ var_c, const A* __restrict__ gamma_c,
-                                        const A* __restrict__ beta_c, T* __restrict__ y_mc, int M,
-                                        int C, A eps) {
-    const int c = blockIdx.x * blockDim.x + threadIdx.x;
-    if (c >= C) return;
-    const A mean = mean_c[c], scale = gamma_c[c] * ((A)1 / sqrt(var_c[c] + eps)), beta = beta_c[c];
-#pragma unroll 4
-    for (int m = blockIdx.y * blockDim.y + threadIdx.y; m < M; m += gridDim.y * blockDim.y) {
-        const i64 i = (i64)m * C + c;
-        y_mc[i] = (T)(((A)x_mc[i] - mean) * scale + beta);
-    }
-}
-
-extern "C" __global__ void bn_sums_bwd(const T* __restrict__ x_mc, const T* __restrict__ gy_mc,
-                                       const A* __restrict__ mean_c, const A* __restrict__ var_c,
-                                       A* __restrict__ sg_sc, A* __restrict__ sgx_sc, int M, int C,
-                                           A eps) {
-    // the block synchronises: nobody leaves, loads and stores are guarded by c < C
-    __shared__ A part[2][256];
-    const int P = blockDim.x, rows = blockDim.y, place = threadIdx.y * P + threadIdx.x;
-    const int c = blockIdx.x * P + threadIdx.x, s = blockIdx.y, S = gridDim.y;
-    const int end = slice_begin(M, s + 1, S);
-    A sg = 0, sgx = 0;
-    if (c < C) {
-        const A mean = mean_c[c], rstd = (A)1 / sqrt(var_c[c] + eps);
-#pragma unroll 4
-        for (int m = slice_begin(M, s, S) + threadIdx.y; m < end; m += rows) {
-            const A g = (A)gy_mc[(i64)m * C + c];
-            sg += g;
-            sgx += g * (((A)x_mc[(i64)m * C + c] - mean) * rstd);
-        }
-    }
-    part[0][place] = sg;
-    part[1][place] = sgx;
-    __syncthreads();
-    if (threadIdx.y == 0 && c < C) {
-        for (int r = P + threadIdx.x; r < 256; r += P) {
-            sg += part[0][r];
-            sgx += part[1][r];
-        }
-        sg_sc[(i64)s * C + c] = sg;
-        sgx_sc[(i64)s * C + c] = sgx;
-    }
-}
-
-extern "C" __global__ void bn_merge_bwd(const A* __restrict__ sg_sc, const A* __restrict__ sgx_sc,
-                                        A* __restrict__ gbeta_c, A* __restrict__ ggamma_c, int C,
-                                            int S) {
-    const int c = blockIdx.x * blockDim.x + threadIdx.x;
-    if (c >= C) return;
-    A sg = 0, sgx = 0;
-    for (int s = 0; s < S; ++s) { sg += sg_sc[(i64)s * C + c]; sgx += sgx_sc[(i64)s * C + c]; }
-    gbeta_c[c] = sg;
-    ggamma_c[c] = sgx;
-}
-
-extern "C" __global__ void bn_apply_bwd(const T* __restrict__ x_mc, const T* __restrict__ gy_mc,
-                                        const A* __restrict__ mean_c, const A* __restrict__ var_c,
-                                        const A* __restrict__ gamma_c,
-                                        const A* __restrict__ gbeta_c,
-                                        const A* __restrict__ ggamma_c, T* __restrict__ gx_mc,
-                                        int M, int C, A eps, A inv_m) {
-    const int c = blockIdx.x * blockDim.x + threadIdx.x;
-    if (c >= C) return;
-    const A mean = mean_c[c], rstd = (A)1 / sqrt(var_c[c] + eps), scale = gamma_c[c] * rstd;
-    const A by_g = gbeta_c[c] * inv_m, by_x = ggamma_c[c] * inv_m * rstd;
-#pragma unroll 4
-    for (int m = blockIdx.y * blockDim.y + threadIdx.y; m < M; m += gridDim.y * blockDim.y) {
-        const i64 i = (i64)m * C + c;
-        gx_mc[i] = (T)(scale * ((A)gy_mc[i] - by_g - ((A)x_mc[i] - mean) * by_x));
-    }
+    var_c[c] = var;
+    rstd_c[c] = (A)1 / sqrt(var + eps);
 }

@@ -19,7 +19,7 @@ from gpukeras.devices.codegen import FusedModule, launch_shape
 from gpukeras.devices.sources import kernel_source
 from gpukeras.graph import Op, Placeholder, Tensor, TensorType, gradients, is_float
 from gpukeras.ops.composite import evaluate
-from gpukeras.ops.record import Fill, Gemm, In, Kernel, Launch, LaunchPlan, Out, Temp
+from gpukeras.ops.record import Fill, Gemm, In, Kernel, Launch, LaunchPlan, Out, Temp, Tickets
 
 SIZES = (0, 1, 31, 32, 33, 1000)                   # around a warp, and more than a block
 TOLERANCE = {"float16": 4e-3, "float32": 2e-5, "float64": 1e-12}
@@ -233,7 +233,12 @@ def run_plan(file: str, plan: LaunchPlan, ins: Sequence[np.ndarray], outs: Seque
               Out: [(_inside(g, t.nbytes), np.dtype(t.dtype)) for g, t in zip(guarded, outs)],
               Temp: [(_inside(g, n), RAW) for g, n in zip(scratch, plan.temps)]}
 
+    tickets = [_tickets(driver, a.count) for s in plan.steps if isinstance(s, Launch)
+               for a in s.args if isinstance(a, Tickets)]
+
     def at(ref):
+        if isinstance(ref, Tickets):
+            return next(t for t in tickets if t.shape[0] == ref.count)
         if not isinstance(ref, (In, Out, Temp)):
             return ref
         array, dtype = places[type(ref)][ref.index]
@@ -245,8 +250,16 @@ def run_plan(file: str, plan: LaunchPlan, ins: Sequence[np.ndarray], outs: Seque
         memory = driver.download(g)
         assert (memory[:256] == CANARY).all() and (memory[256 + n:] == CANARY).all(), (
             f"{file}: wrote outside a buffer of {n} bytes")
+    for array in tickets:
+        assert not driver.download(array).any(), f"{file}: left a ticket that is not zero"
     return [driver.download(_inside(g, t.nbytes)).view(t.dtype).reshape(t.shape)
             for g, t in zip(guarded, outs)]
+
+
+def _tickets(driver, count: int):
+    array = driver.empty((count,), np.uint32)
+    driver.fill(array, 0)
+    return array
 
 
 def _guarded(driver, nbytes: int):

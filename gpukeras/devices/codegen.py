@@ -13,6 +13,7 @@ from ..graph import Op, TensorType
 from ..ops.elementwise import Cast
 from ..ops.fused import Fused, FusedStep
 from ..ops.record import Expr
+from ..ops.sums import FusedSums
 from .sources import expand_includes
 
 THREADS = 256
@@ -122,11 +123,28 @@ def slot_types(program: Program, ins: tuple[TensorType, ...]) -> list[str]:
 def body(program: Program, ins: tuple[TensorType, ...]) -> tuple[str, str]:
     """(parameters, statements) of the kernel."""
     dtypes = slot_types(program, ins)
-    lines, parameters = [], []
-    for i, t in enumerate(ins):
-        storage, kind = C_TYPES[t.dtype]
-        parameters.append(f"const {storage}* i{i}")
-        lines.append(f"const {kind} v{i} = ({kind})i{i}[{index(t.shape, program.shape)}];")
+    parameters = _parameters(program, ins, dtypes)
+    lines = [f"const {C_TYPES[t.dtype][1]} v{i} = "
+             f"({C_TYPES[t.dtype][1]})i{i}[{index(t.shape, program.shape)}];"
+             for i, t in enumerate(ins)]
+    lines += computations(program, dtypes)
+    size = _size_type(program)
+    return ", ".join(parameters + [f"{size} n"]), "\n        ".join(lines)
+
+
+def _size_type(program: Program) -> str:
+    return "unsigned long long" if math.prod(program.shape) >= WIDE else "unsigned"
+
+
+def _parameters(program: Program, ins: tuple[TensorType, ...], dtypes: list[str]) -> list[str]:
+    """The pointers to inputs and to full outputs."""
+    return ([f"const {C_TYPES[t.dtype][0]}* i{i}" for i, t in enumerate(ins)]
+            + [f"{C_TYPES[dtypes[slot]][0]}* o{i}" for i, slot in enumerate(program.outs)])
+
+
+def computations(program: Program, dtypes: list[str]) -> list[str]:
+    """Statements that make every slot v<k> from the inputs' slots, and store the outputs."""
+    lines = []
     for i, (dtype, value) in enumerate(program.constants, program.n_inputs):
         lines.append(f"const {C_TYPES[dtype][1]} v{i} = {literal(value, dtype)};")
     first = program.n_inputs + len(program.constants)
@@ -146,36 +164,98 @@ def body(program: Program, ins: tuple[TensorType, ...]) -> tuple[str, str]:
             code = f"({result})({storage}){code}"
         lines.append(f"{result} v{i}; {{ {declared} v{i} = {code}; }}")
     for i, slot in enumerate(program.outs):
-        storage = C_TYPES[dtypes[slot]][0]
-        parameters.append(f"{storage}* o{i}")
-        lines.append(f"o{i}[e] = ({storage})v{slot};")
-    size = "unsigned long long" if math.prod(program.shape) >= WIDE else "unsigned"
-    return ", ".join(parameters + [f"{size} n"]), "\n        ".join(lines)
+        lines.append(f"o{i}[e] = ({C_TYPES[dtypes[slot]][0]})v{slot};")
+    return lines
+
+
+def sums_body(op: FusedSums, ins: tuple[TensorType, ...]) -> tuple[str, str]:
+    """(parameters, statements) of a kernel with column sums; its shell is column_sums.cuh."""
+    program = program_of(op, (), len(ins))
+    dtypes = slot_types(program, ins)
+    work, size = C_TYPES[dtypes[op.sums[0]]][1], _size_type(program)
+    parameters = _parameters(program, ins, dtypes)
+    parameters += [f"{C_TYPES[dtypes[slot]][0]}* s{k}" for k, slot in enumerate(op.sums)]
+    parameters += [f"{work}* partial", "unsigned* tickets", f"{size} M"]
+    once, loads, n = [], [], len(op.sums)
+    declared, taken = [], []
+    for i, t in enumerate(ins):
+        kind = C_TYPES[t.dtype][1]
+        where = _column_index(t.shape, op.shape, op.columns)
+        if where is not None:
+            once.append(f"const {kind} v{i} = ({kind})i{i}[{where}];")
+            continue
+        declared.append(f"{kind} r{i}[AT_ONCE];")
+        loads.append(f"r{i}[u] = ({kind})i{i}[{index(t.shape, op.shape)}];")
+        taken.append(f"const {kind} v{i} = r{i}[u];")
+    gap = "\n                "
+    element = f"const {size} e = (m + u * rows) * {op.columns}u + c;"
+    totals = " ".join(f"t[{k}] += v{slot};" for k, slot in enumerate(op.sums))
+    compute = gap.join([element, *taken, *computations(program, dtypes), totals])
+    stores = " ".join(f"s{k}[c] = ({C_TYPES[dtypes[slot]][0]})t[{k}];"
+                      for k, slot in enumerate(op.sums))
+    text = f"""    __shared__ {work} part[{n}][256];
+    const unsigned c = blockIdx.x * blockDim.x + threadIdx.x, rows = blockDim.y;
+    const {size} end = (u64)M * (blockIdx.y + 1) / gridDim.y;
+    {work} t[{n}] = {{}};
+    if (c < {op.columns}u) {{
+        {" ".join(once)}
+        for ({size} m = (u64)M * blockIdx.y / gridDim.y + threadIdx.y; m < end;
+             m += AT_ONCE * rows) {{
+            {" ".join(declared)}
+#pragma unroll
+            for (unsigned u = 0; u < AT_ONCE; ++u) if (m + u * rows < end) {{
+                {gap.join([element, *loads])}
+            }}
+#pragma unroll
+            for (unsigned u = 0; u < AT_ONCE; ++u) if (m + u * rows < end) {{
+                {compute}
+            }}
+        }}
+    }}
+    if (fold_slices(t, part, partial, tickets, {op.columns}u)) {{ {stores} }}"""
+    return ", ".join(parameters), text
+
+
+def _column_index(shape: tuple[int, ...], full: tuple[int, ...], columns: int) -> str | None:
+    """The offset of an input that is the same in all rows of a matrix of so many columns."""
+    if math.prod(shape) == 1:
+        return "0"
+    padded = (1,) * (len(full) - len(shape)) + tuple(shape)
+    last = len(full)
+    while last and math.prod(full[last:]) < columns:
+        last -= 1
+    same = math.prod(padded[:last]) == 1 and padded[last:] == tuple(full[last:])
+    return "c" if same and math.prod(shape) == columns else None
 
 
 class FusedModule:
     """Collects the fused kernels of one schedule; equal texts are one kernel."""
 
     def __init__(self) -> None:
-        self.names: dict[tuple[str, str, bool], str] = {}
+        self.names: dict[tuple[str, str], str] = {}
 
     def add(self, op: Op, ins: tuple[TensorType, ...], outs: tuple[TensorType, ...]) -> str:
-        """The name of the kernel for a step, to be launched as launch_shape() says."""
-        program = program_of(op, outs, len(ins))
-        key = (*body(program, ins), math.prod(program.shape) >= WIDE)
+        """The name of the kernel for a step, to be launched as launch_shape() or its plan says."""
+        if isinstance(op, FusedSums):
+            key = sums_body(op, ins)
+        else:
+            program = program_of(op, outs, len(ins))
+            parameters, statements = body(program, ins)
+            key = (parameters, f"    FOR_EACH_ELEMENT({_size_type(program)}) {{\n"
+                               f"        {statements}\n    }}")
         return self.names.setdefault(key, f"fused_{len(self.names)}")
 
     def text(self, wanted: set[str] | None = None) -> str:
         """The module of all kernels, or of those wanted; self-contained."""
-        kernels = []
-        for (parameters, statements, wide), name in self.names.items():
+        kernels, shell = [], "elementwise.cuh"
+        for (parameters, statements), name in self.names.items():
             if wanted is not None and name not in wanted:
                 continue
-            kernels.append(
-                f'extern "C" __global__ __launch_bounds__({THREADS}) void {name}({parameters}) {{\n'
-                f"    FOR_EACH_ELEMENT({'unsigned long long' if wide else 'unsigned'}) {{\n"
-                f"        {statements}\n    }}\n}}\n")
-        return expand_includes('#include "elementwise.cuh"\n' + "\n".join(kernels), "fused.cu")
+            if "fold_slices" in statements:
+                shell = "column_sums.cuh"
+            kernels.append(f'extern "C" __global__ __launch_bounds__({THREADS}) void '
+                           f"{name}({parameters}) {{\n{statements}\n}}\n")
+        return expand_includes(f'#include "{shell}"\n' + "\n".join(kernels), "fused.cu")
 
 
 def launch_shape(n: int) -> tuple[tuple[int], tuple[int], np.generic]:

@@ -10,8 +10,10 @@ from ..config import flag, math_mode, number
 from ..errors import KernelError
 from ..graph.halves import convert, plain
 from ..ops.fused import Fused
-from ..ops.record import Expr, Fill, Gemm, In, Kernel, Launch, LaunchPlan, Out, Temp
+from ..ops.record import (Expr, Fill, Gemm, In, Kernel, Launch, LaunchPlan, Out, Temp,
+                          Tickets)
 from ..ops.scan import Scan
+from ..ops.sums import FusedSums
 from ..passes.schedule import Schedule, Step, Value
 from ..passes.target import CUDA
 from .array import RAW, DeviceArray
@@ -89,6 +91,7 @@ class KernelExecutable(Executable):
         self.inputs = [self.array(v) for v in schedule.inputs]
         self.outputs = [self.array(v) for v in schedule.outputs]
         self._temp_arrays = self._place_temps(schedule.arena_bytes)
+        self._tickets: DeviceArray | None = None
         self.calls = self._bind_all(schedule) + self._assignments(schedule)
         self._runs, self._graph = 0, None
         self._steps: list[list[Call]] | None = None        # the calls of each step, for profiles
@@ -183,6 +186,13 @@ class KernelExecutable(Executable):
             start += nbytes
         return arrays
 
+    def tickets(self, count: int) -> DeviceArray:
+        """Counters that are zero between launches: all kernels of the schedule share them."""
+        if self._tickets is None or self._tickets.shape[0] < count:
+            self._tickets = self.driver.empty((max(count, 1024),), "uint32")
+            self.driver.fill(self._tickets, 0)
+        return self._tickets
+
     # ---- binding
 
     def _bind_all(self, schedule: Schedule) -> list[Call]:
@@ -207,7 +217,7 @@ class KernelExecutable(Executable):
             ins, outs = ([self.array(v) for v in values] for values in (step.ins, step.outs))
             return bind_scan(self, step.op, ins, outs)
         if isinstance(step.op.cuda, Kernel):
-            return self._prepare_plan(step)
+            return self._planned(step)
         self.host_steps.append(step)
         return [self._bind_host(step)]
 
@@ -243,16 +253,20 @@ class KernelExecutable(Executable):
         return checked(step, i, run, lambda: read(step.ins), lambda: read(step.outs))
 
     def _prepare_fused(self, step: Step) -> list[Prepared]:
-        n = step.outs[0].type.size
+        n = step.op.size if isinstance(step.op, FusedSums) else step.outs[0].type.size
         if not n:
             return []
         name = self._fused.add(step.op, *_types(step))
+        if isinstance(step.op, FusedSums):
+            launch, = self._planned(step)
+            launch.text, launch.entry, launch.fused = self._fused.text({name}), name, True
+            return [launch]
         grid, block, count = launch_shape(n)
         args = [*(self.array(v) for v in step.ins + step.outs), count]
         return [Prepared(self._fused.text({name}), "fused.cu", name, grid, block, args, fused=True,
-                         where=_where(step))]
+                         where=_where(step), any_grid=True)]
 
-    def _prepare_plan(self, step: Step) -> list[Prepared | Call]:
+    def _planned(self, step: Step) -> list[Prepared | Call]:
         plan = _plan(step, self.driver.shared_limit)
         memory = {In: [self.array(v) for v in step.ins], Out: [self.array(v) for v in step.outs],
                   Temp: self._temp_arrays}
@@ -272,8 +286,10 @@ class KernelExecutable(Executable):
                       "math": math_mode()}
             return self.driver.bind_gemm(GemmCall(**fields))
         file = item.file or step.op.cuda.file
-        args = [array(a) if isinstance(a, (In, Out, Temp)) else a for a in item.args]
-        return Prepared(kernel_source(file), file, item.entry, item.grid, item.block, args,
+        args = [array(a) if isinstance(a, (In, Out, Temp)) else
+                self.tickets(a.count) if isinstance(a, Tickets) else a for a in item.args]
+        text = "" if isinstance(step.op, FusedSums) else kernel_source(file)
+        return Prepared(text, file, item.entry, item.grid, item.block, args,
                         item.smem, item.defines, where=_where(step))
 
     def _bind_host(self, step: Step) -> Call:

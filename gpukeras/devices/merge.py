@@ -30,7 +30,8 @@ _DEFINE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", re.M)
 class Prepared:
     """One launch with its memory, not yet bound.
 
-    text: of the file, self-contained. fused: walks its elements with any grid. where: for errors.
+    text: of the file, self-contained. fused: made by codegen. any_grid: it walks its elements with
+    any number of blocks. where: for errors.
     """
 
     text: str
@@ -43,6 +44,7 @@ class Prepared:
     defines: tuple[tuple[str, str], ...] = ()
     fused: bool = False
     where: str = ""
+    any_grid: bool = False
 
     @property
     def is_small(self) -> bool:
@@ -52,7 +54,7 @@ class Prepared:
         return (sum(a.nbytes for a in arrays) <= MOST_BYTES and not self.smem
                 and prod(self.block) == THREADS and prod(self.block[2:]) == 1
                 and width & (width - 1) == 0
-                and (self.fused or self.grid[0] <= MOST_BLOCKS and prod(self.grid[1:]) == 1)
+                and (self.any_grid or self.grid[0] <= MOST_BLOCKS and prod(self.grid[1:]) == 1)
                 and "extern __shared__" not in self.text and all(map(_passes, self.args)))
 
 
@@ -96,7 +98,7 @@ def merged_launch(run: list[Prepared]) -> Prepared:
         body.append(f"    for (unsigned b = 0; b < g{i}; ++b) {{\n"
                     f"        merged::enter(b, g{i}, {shift});\n"
                     f"        {space}::{item.entry}({given});\n    }}\n")
-        args += [*item.args, np.uint32(1 if item.fused else item.grid[0])]
+        args += [*item.args, np.uint32(1 if item.any_grid else item.grid[0])]
     kernel = (f'extern "C" __global__ __launch_bounds__({THREADS}) void merged_steps('
               f"{', '.join(parameters)}) {{\n{''.join(body)}}}\n")
     texts = [_in_namespace(text, defines, name) for (text, defines), name in spaces.items()]

@@ -38,10 +38,15 @@ class Fused(Op):
         outs = tuple(slots[o].with_shape(self.shape) for o in self.outs)
         return outs if len(outs) > 1 else outs[0]
 
-    def numpy(self, *arrays):
+    def slot_values(self, arrays) -> list[np.ndarray]:
+        """The array of every slot, each in its own (narrow) shape."""
         slots = list(arrays) + [np.asarray(v, d) for d, v in self.constants]
         for op, args in self.steps:
             slots.append(op.numpy(*(slots[a] for a in args)))
+        return slots
+
+    def numpy(self, *arrays):
+        slots = self.slot_values(arrays)
         outs = tuple(np.broadcast_to(slots[o], self.shape) for o in self.outs)
         return outs if len(outs) > 1 else outs[0]
 

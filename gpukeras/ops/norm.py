@@ -12,13 +12,13 @@ from ..graph import Node, Tensor, TensorType, is_float
 from .broadcast import broadcast_like, sum_
 from .composite import Composite
 from .math import cast, rsqrt, square
-from .plans import BLOCKS, THREADS, arithmetic, column_block, defines, grid_for, matrix_of
-from .record import In, Kernel, Launch, LaunchPlan, Out, Ref, Temp
+from .plans import arithmetic, defines
+from .record import In, Kernel, Launch, LaunchPlan, Out, Temp, Tickets
 from .reduce import Count, mean
+from .sums import slices_of
 
 Types = tuple[TensorType, ...]
 
-_DEPTH = 8                                         # least elements a thread goes through
 _BLOCK, _ROW = 1 << 15, 1 << 11                    # elements of a block and of a row on the host
 
 
@@ -42,59 +42,22 @@ def _check(x: TensorType, *vectors: TensorType) -> None:
 
 # ------------------------------------------------------------------------------ plans
 
-def _column_sums(entries: tuple[str, str], refs: tuple[Ref, ...], outs: tuple[Ref, Ref], rows: int,
-                 columns: int, names, tail: tuple, merge_tail: tuple) -> tuple[list, tuple]:
-    """A launch over row slices and, if there are several, the one that merges them."""
-    block = column_block(columns)
-    tiles = -(-columns // block[0])
-    slices = max(min(BLOCKS // tiles, rows // (block[1] * _DEPTH)), 1)
-    sizes = (np.int32(rows), np.int32(columns))
-    to = outs if slices == 1 else (Temp(0), Temp(1))
-    steps = [Launch(entries[0], (tiles, slices), block, (*refs, *to, *sizes, *tail), defines=names)]
-    if slices == 1:
-        return steps, ()
-    steps.append(Launch(entries[1], grid_for(columns), (THREADS,),
-                        (*to, *outs, *merge_tail, np.int32(columns), np.int32(slices)),
-                        defines=names))
-    itemsize = 8 if ("T", "double") in names else 4
-    return steps, (slices * columns * itemsize,) * 2
-
-
-def _apply(entry: str, refs: tuple[Ref, ...], rows: int, columns: int, scalars: tuple,
-           names) -> Launch:
-    """A launch over all elements, each thread in one column, about _DEPTH elements a thread."""
-    block = column_block(columns)
-    down = min(max(rows // (block[1] * _DEPTH), 1), 65535)
-    return Launch(entry, (-(-columns // block[0]), down), block,
-                  (*refs, np.int32(rows), np.int32(columns), *scalars), defines=names)
-
-
-def plan_batch_norm(op: "BatchNormTrain", ins: Types, outs: Types) -> LaunchPlan:
-    x = ins[0]
-    rows, columns = matrix_of(x.shape)
+def plan_batch_norm_stats(op: "BatchNormStats", ins: Types, outs: Types) -> LaunchPlan:
+    """One launch; the block that comes last of a tile of columns merges the slices of the rows."""
+    x, = ins
     if not x.size:
         raise ShapeError(f"no elements to take the mean of: got {x}")
-    names = defines(T=x.dtype)
-    eps = np.dtype(arithmetic(x.dtype)).type(op.eps)
-    steps, temps = _column_sums(("bn_stats_fwd", "bn_merge_fwd"), (In(0),), (Out(1), Out(2)), rows,
-                                columns, names, (), (np.int32(rows),))
-    refs = (In(0), Out(1), Out(2), In(1), In(2), Out(0))
-    steps.append(_apply("bn_apply_fwd", refs, rows, columns, (eps,), names))
-    return LaunchPlan(tuple(steps), temps)
-
-
-def plan_batch_norm_grad(op: "BatchNormGrad", ins: Types, outs: Types) -> LaunchPlan:
-    x = ins[0]
-    rows, columns = matrix_of(x.shape)
-    names = defines(T=x.dtype)
-    scalar = np.dtype(arithmetic(x.dtype)).type
-    # inputs: x gamma mean var gy; outputs: gx ggamma gbeta
-    steps, temps = _column_sums(("bn_sums_bwd", "bn_merge_bwd"), (In(0), In(4), In(2), In(3)),
-                                (Out(2), Out(1)), rows, columns, names, (scalar(op.eps),), ())
-    refs = (In(0), In(4), In(2), In(3), In(1), Out(2), Out(1), Out(0))
-    steps.append(_apply("bn_apply_bwd", refs, rows, columns, (scalar(op.eps), scalar(1 / rows)),
-                        names))
-    return LaunchPlan(tuple(steps), temps)
+    columns = x.shape[-1]
+    cut = slices_of(x.size, columns)
+    work = np.dtype(arithmetic(x.dtype))
+    more, temps = (None, None), ()
+    if cut.slices > 1:
+        more = (Temp(0), Tickets(cut.tiles))
+        temps = (2 * cut.slices * columns * work.itemsize,)
+    return LaunchPlan((Launch("bn_stats_fwd", (cut.tiles, cut.slices), cut.block,
+                              (In(0), Out(0), Out(1), Out(2), *more, np.int32(cut.rows),
+                               np.int32(columns), work.type(op.eps)),
+                              defines=defines(T=x.dtype)),), temps)
 
 
 # ------------------------------------------------------------------------------ host
@@ -135,6 +98,26 @@ class _Blocks:
         return sums
 
 
+class BatchNormStats(Composite):
+    """Mean, biased variance and 1 / sqrt(variance + eps) over all axes but the last.
+
+    x (..., C) -> mean, var, rstd (C,)
+    """
+
+    params = ("eps",)
+    cuda = Kernel("norm.cu", plan_batch_norm_stats)
+
+    def infer(self, x: TensorType) -> Types:
+        _check(x)
+        return (TensorType(arithmetic(x.dtype), x.shape[-1:]),) * 3
+
+    def expand(self, x: Tensor) -> tuple[Tensor, ...]:
+        wide = cast(x, arithmetic(x.dtype))
+        m = mean(wide, _axes(x))
+        v = mean(square(wide - m), _axes(x))
+        return m, v, rsqrt(v + self.eps)
+
+
 class BatchNormTrain(Composite):
     """y = (x - mean) / sqrt(var + eps) * gamma + beta with the batch's mean and biased variance.
 
@@ -142,18 +125,15 @@ class BatchNormTrain(Composite):
     """
 
     params = ("eps",)
-    cuda = Kernel("norm.cu", plan_batch_norm)
 
     def infer(self, x: TensorType, gamma: TensorType, beta: TensorType) -> Types:
         _check(x, gamma, beta)
         return x, TensorType(gamma.dtype, x.shape[-1:]), TensorType(gamma.dtype, x.shape[-1:])
 
     def expand(self, x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, ...]:
-        wide = cast(x, gamma.dtype)
-        m = mean(wide, _axes(x))
-        d = wide - m
-        v = mean(square(d), _axes(x))
-        return cast(d * (gamma * rsqrt(v + self.eps)) + beta, x.dtype), m, v
+        m, v, rstd = BatchNormStats(self.eps)(x)
+        xhat = (cast(x, gamma.dtype) - m) * rstd
+        return cast(xhat * gamma + beta, x.dtype), m, v
 
     def grad(self, node: Node, gy, gmean, gvar):
         x, gamma, beta = node.inputs
@@ -202,7 +182,6 @@ class BatchNormGrad(Composite):
     """
 
     params = ("eps",)
-    cuda = Kernel("norm.cu", plan_batch_norm_grad)
 
     def infer(self, x: TensorType, gamma: TensorType, m: TensorType, v: TensorType,
               gy: TensorType) -> Types:
@@ -210,12 +189,15 @@ class BatchNormGrad(Composite):
         return x, TensorType(gamma.dtype, x.shape[-1:]), TensorType(gamma.dtype, x.shape[-1:])
 
     def expand(self, x: Tensor, gamma: Tensor, m: Tensor, v: Tensor, gy: Tensor):
-        rstd = rsqrt(v + self.eps)
+        made = v.node
+        known = made.op == BatchNormStats(self.eps) and made.inputs[0] is x
+        rstd = made.outputs[2] if known else rsqrt(v + self.eps)
         xhat = (cast(x, gamma.dtype) - m) * rstd
         g = cast(gy, gamma.dtype)
         gbeta, ggamma = sum_(g, _axes(x)), sum_(g * xhat, _axes(x))
-        n = Count(_axes(x), gamma.dtype)(x)
-        gx = gamma * rstd * (g - (gbeta + xhat * ggamma) / n)
+        share = 1 / Count(_axes(x), gamma.dtype)(x)
+        # full-sized products only: what is computed per channel would be a launch of its own
+        gx = gamma * (rstd * (g - (gbeta + xhat * ggamma) * share))
         return cast(gx, x.dtype), ggamma, gbeta
 
     def host(self, ins, outs):

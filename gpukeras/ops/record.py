@@ -58,14 +58,24 @@ Ref = In | Out | Temp
 
 
 @dataclass(frozen=True)
+class Tickets:
+    """`count` counters (unsigned) that are zero before each launch; a kernel leaves them zero.
+
+    They tell the blocks of one launch which of them comes last: comes_last() of common.cuh.
+    """
+
+    count: int
+
+
+@dataclass(frozen=True)
 class Launch:
-    """One kernel launch. args: In, Out, Temp, or NumPy scalars of the kernel's exact argument
-    types."""
+    """One kernel launch. args: In, Out, Temp, Tickets, or NumPy scalars of the kernel's exact
+    argument types."""
 
     entry: str
     grid: tuple[int, ...]
     block: tuple[int, ...]
-    args: tuple[Ref | np.generic | None, ...]      # None: a null pointer
+    args: tuple[Ref | Tickets | np.generic | None, ...]      # None: a null pointer
     smem: int = 0                                  # dynamic shared memory, bytes
     defines: tuple[tuple[str, str], ...] = ()      # ("T", "float") becomes -DT=float
     file: str | None = None                        # another file than the record's

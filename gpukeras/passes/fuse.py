@@ -2,43 +2,42 @@
 memory."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Callable, Iterable
 
 from ..graph import Constant, Graph, Node, Tensor, apply, toposort
 from ..graph.leaves import Leaf
+from ..ops.broadcast import reshape
 from ..ops.fused import Fused, FusedStep
+from ..ops.sums import FusedSums
+from .groups import Group, attach_sums, drop_unread, inputs_of, repeat_cheap
 from .rules import is_elementwise
+from .target import HOST, Target
 
 MAX_INPUTS = 24                                    # arrays a kernel may read
 
 
-@dataclass
-class _Group:
-    """Nodes to be fused, in order."""
-
-    shape: tuple
-    nodes: list[Node] = field(default_factory=list)
-
-
-def fuse(graph: Graph) -> Graph:
-    """f(g(x), h(y)) -> fused(x, y)"""
+def fuse(graph: Graph, target: Target = HOST) -> Graph:
+    """f(g(x), h(y)) -> fused(x, y);  sum(f(x)) -> fused(x) with sums, on CUDA"""
     order = toposort(graph.roots)
     grouping = _Grouping()
     for node in order:
         grouping.add(node)
     groups = _merge_scalars(order, grouping.groups)
-    if not any(len(g.nodes) > 1 for g in groups):
-        return graph
     keep = set(graph.roots)
+    if target.kernels:
+        repeat_cheap(order, groups, keep)
+        attach_sums(order, groups)
+    if not any(len(g.all) > 1 for g in groups):
+        return graph
+    drop_unread(groups, _used_outside(order, groups, keep))
     outside = _used_outside(order, groups, keep)
     replace: dict[Tensor, Tensor] = {}
     # Groups in dependency order: build each from tensors that are already rebuilt.
     for unit in _order_units(order, groups):
-        if isinstance(unit, _Group) and len(unit.nodes) > 1:
+        if isinstance(unit, Group) and len(unit.all) > 1:
             _emit(unit, outside, replace)
         else:
-            for node in unit.nodes if isinstance(unit, _Group) else [unit]:
+            for node in unit.nodes if isinstance(unit, Group) else [unit]:
                 _copy(node, replace)
     return graph.with_roots(replace.get(t, t) for t in graph.roots)
 
@@ -55,7 +54,7 @@ class _Grouping:
     """
 
     def __init__(self) -> None:
-        self.groups: list[_Group] = []
+        self.groups: list[Group] = []
         self.group_of: dict[int, int] = {}
         self.reach: dict[int, int] = {}
         self.depends: list[int] = []
@@ -88,7 +87,7 @@ class _Grouping:
             self.reach[id(node)] = self.needs([node])
             return
         shape = node.outputs[0].shape
-        unit = _Group(shape, [node])
+        unit = Group(shape, [node])
         joined: set[int] = set()
         near = {self.group_of.get(id(t.node)) for t in node.inputs} - {None}
         for g in sorted(near, reverse=True):
@@ -100,24 +99,24 @@ class _Grouping:
 
     def _can_join(self, joined: set[int], nodes: list[Node]) -> bool:
         """No path leads from one of the groups through an outside node back into one of them."""
-        if len(_inputs(nodes)) > MAX_INPUTS:
+        if len(inputs_of(nodes)) > MAX_INPUTS:
             return False
         before = self.closure(self.needs(nodes))
         return not any(before >> g & 1 for g in joined)
 
-    def _settle(self, unit: _Group, joined: set[int]) -> None:
+    def _settle(self, unit: Group, joined: set[int]) -> None:
         """Number the new group; the groups it took in become empty and point to it."""
         number = len(self.groups)
         self.groups.append(unit)
         self.depends.append(self.needs(unit.nodes))
         for g in joined:
-            self.groups[g] = _Group(unit.shape)
+            self.groups[g] = Group(unit.shape)
             self.depends[g] = 1 << number
         for n in unit.nodes:
             self.group_of[id(n)] = number
 
 
-def _merge_scalars(order: list[Node], groups: list[_Group]) -> list[_Group]:
+def _merge_scalars(order: list[Node], groups: list[Group]) -> list[Group]:
     """Scalars cost a launch each, however little they compute, so they share two.
 
     Groups that depend on leaves only (learning rates, 1 - beta) become one, and so do those that
@@ -130,7 +129,7 @@ def _merge_scalars(order: list[Node], groups: list[_Group]) -> list[_Group]:
         for t in n.inputs:
             readers.setdefault(id(t.node), []).append(n)
     late = _closed(reversed(order), lambda n: readers.get(id(n), []))
-    found: dict[str, list[_Group]] = {"early": [], "late": []}
+    found: dict[str, list[Group]] = {"early": [], "late": []}
     rest = []
     for g in groups:
         ids = {id(n) for n in g.nodes}
@@ -144,8 +143,8 @@ def _merge_scalars(order: list[Node], groups: list[_Group]) -> list[_Group]:
             merged = kind.pop(0)
             for g in list(kind):
                 nodes = sorted(merged.nodes + g.nodes, key=lambda n: place[id(n)])
-                if len(_inputs(nodes)) <= MAX_INPUTS:
-                    merged = _Group((), nodes)
+                if len(inputs_of(nodes)) <= MAX_INPUTS:
+                    merged = Group((), nodes)
                     kind.remove(g)
             rest.append(merged)
     return rest
@@ -161,27 +160,22 @@ def _closed(order: Iterable[Node], neighbours: Callable[[Node], list[Node]]) -> 
     return found
 
 
-def _inputs(nodes: list[Node]) -> list[Tensor]:
-    """Tensors that the nodes read from outside, constants of one element left out."""
-    inside = {id(n) for n in nodes}
-    found = dict.fromkeys(t for n in nodes for t in n.inputs if id(t.node) not in inside)
-    return [t for t in found if not (isinstance(t, Constant) and t.value.size == 1)]
-
-
-def _used_outside(order: list[Node], groups: list[_Group], keep: set[Tensor]) -> set[Tensor]:
+def _used_outside(order: list[Node], groups: list[Group], keep: set[Tensor]) -> set[Tensor]:
     """Tensors made inside a group that somebody else needs."""
-    home = {id(n): i for i, g in enumerate(groups) for n in g.nodes}
+    inside = {id(n) for g in groups for n in g.nodes}
+    joined = {id(n) for g in groups for n in g.all}
     used = set(keep)
+    for g in groups:
+        used.update(inputs_of(g.nodes))
     for node in order:
-        for t in node.inputs:
-            if id(t.node) in home and home.get(id(node)) != home[id(t.node)]:
-                used.add(t)
-    return used
+        if id(node) not in joined:
+            used.update(node.inputs)
+    return {t for t in used if id(t.node) in inside}
 
 
-def _order_units(order: list[Node], groups: list[_Group]) -> list:
+def _order_units(order: list[Node], groups: list[Group]) -> list:
     """Groups and other nodes, so that each comes after all it needs."""
-    unit_of = {id(n): g for g in groups for n in g.nodes}
+    unit_of = {id(n): g for g in groups for n in g.own}
     done: set[int] = set()
     result: list = []
     for node in order:
@@ -197,7 +191,7 @@ def _order_units(order: list[Node], groups: list[_Group]) -> list:
                 result.append(unit)
                 continue
             stack.append((unit, True))
-            nodes = unit.nodes if isinstance(unit, _Group) else [unit]
+            nodes = unit.all if isinstance(unit, Group) else [unit]
             for n in nodes:
                 for t in n.inputs:
                     other = unit_of.get(id(t.node), t.node)
@@ -214,9 +208,9 @@ def _copy(node: Node, replace: dict[Tensor, Tensor]) -> None:
     replace.update(zip(node.outputs, new.outputs))
 
 
-def _emit(group: _Group, outside: set[Tensor], replace: dict[Tensor, Tensor]) -> None:
+def _emit(group: Group, outside: set[Tensor], replace: dict[Tensor, Tensor]) -> None:
     """One Fused node for the group."""
-    inputs = _inputs(group.nodes)
+    inputs = inputs_of(group.nodes)
     slot: dict[Tensor, int] = {t: i for i, t in enumerate(inputs)}
     constants: list[tuple] = []
     for n in group.nodes:
@@ -229,13 +223,19 @@ def _emit(group: _Group, outside: set[Tensor], replace: dict[Tensor, Tensor]) ->
         slot[n.outputs[0]] = len(inputs) + len(constants) + i
     for n in group.nodes:
         steps.append(FusedStep(n.op, tuple(slot[t] for t in n.inputs)))
-    results = [n.outputs[0] for n in group.nodes if n.outputs[0] in outside]
-    op = Fused(len(inputs), tuple(constants), tuple(steps), tuple(slot[t] for t in results),
-               group.shape)
+    results = [n.outputs[0] for n in group.nodes
+               if n.outputs[0] in outside and id(n) not in group.repeated]
+    how = (len(inputs), tuple(constants), tuple(steps), tuple(slot[t] for t in results),
+           group.shape)
+    op = Fused(*how)
+    if group.sums:
+        op = FusedSums(*how, tuple(slot[n.inputs[0]] for n in group.sums), group.columns)
     node = apply(op, tuple(replace.get(t, t) for t in inputs), _origin(group))
     replace.update(zip(results, node.outputs))
+    for n, total in zip(group.sums, node.outputs[len(results):]):
+        replace[n.outputs[0]] = reshape(total, n.outputs[0].shape)
 
 
-def _origin(group: _Group):
+def _origin(group: Group):
     """The first origin that names a layer."""
     return next((n.origin for n in group.nodes if n.origin.layer), group.nodes[0].origin)

@@ -34,7 +34,7 @@ PASSES: list[tuple[str, Callable[[Graph, Target], Graph]]] = [
     ("simplify again", lambda graph, target: layout(simplify(graph))),
     ("near", near),
     ("pool", lambda graph, target: pool(graph)),
-    ("fuse", lambda graph, target: fuse(graph)),
+    ("fuse", fuse),
     ("write out", lambda graph, target: write_out(graph)),
 ]
 

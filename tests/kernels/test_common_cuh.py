@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from harness import check_nvrtc, run_kernel
+from harness import ON_GPU, check_nvrtc, run_kernel
+
+from gpukeras.errors import KernelError
 
 REDUCE = """
 #include "common.cuh"
@@ -62,3 +64,42 @@ def test_bfloat16_rounds_as_torch():
 def test_they_compile_for_every_architecture(dtype):
     check_nvrtc(REDUCE, (("T", dtype),), {"reduce": 24})
     check_nvrtc(CAST, (("T", dtype),), {"cast": 40})
+
+
+LAST = """
+#include "common.cuh"
+extern "C" __global__ void total(const float* x, float* part, float* y, unsigned* ticket, int n) {
+    __shared__ float scratch[32];
+    const float v = block_sum(grid_start() < n ? x[grid_start()] : 0.f, scratch);
+    if (threadIdx.x == 0) part[blockIdx.x] = v;
+    if (!comes_last(ticket, gridDim.x)) return;
+    const float p = threadIdx.x < gridDim.x ? part[threadIdx.x] : 0.f;
+    const float sum = block_sum(p, scratch);
+    if (threadIdx.x == 0) y[0] = sum;
+}
+"""
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 7])
+def test_the_block_that_comes_last_sees_what_the_others_wrote(blocks):
+    x = np.random.default_rng(0).normal(size=blocks * 64 - 5).astype("f4")
+    _, _, y, ticket = run_kernel(LAST, "total", (blocks,), (64,), (
+        x, np.full(blocks, np.nan, "f4"), np.full(1, np.nan, "f4"), np.zeros(1, "u4"),
+        np.int32(x.size)))
+    np.testing.assert_allclose(y, x.astype("f8").sum(), rtol=1e-5, atol=1e-5)
+    assert not ticket.any()
+
+
+@pytest.mark.skipif(ON_GPU, reason="the race checker is the emulator's")
+@pytest.mark.parametrize("wrong", ["no fence before the ticket", "no ticket"])
+def test_reading_what_other_blocks_wrote_needs_the_ticket_and_the_fence(wrong):
+    from gpukeras.devices.sources import expand_includes
+    text = expand_includes(LAST, "test.cu")
+    if wrong == "no ticket":
+        text = text.replace("!comes_last(ticket, gridDim.x)", "blockIdx.x + 1 != gridDim.x")
+    else:
+        text = text.replace("    __threadfence();\n    __syncthreads();", "    __syncthreads();")
+    x = np.ones(128, "f4")
+    with pytest.raises(KernelError, match="data race"):
+        run_kernel(text, "total", (2,), (64,), (x, np.zeros(2, "f4"), np.zeros(1, "f4"),
+                   np.zeros(1, "u4"), np.int32(128)), schedules=("forward",))

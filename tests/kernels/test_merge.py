@@ -79,15 +79,16 @@ def prepared(n=100, **changes):
 
     name = fused.add(math.Square(), (TensorType("float32", (n,)),), (TensorType("float32", (n,)),))
     fields = dict(text=fused.text(), file="fused.cu", entry=name, grid=(1,), block=(256,),
-                  args=[x, x, np.uint32(n)], fused=True)
+                  args=[x, x, np.uint32(n)], fused=True, any_grid=True)
     return Prepared(**{**fields, **changes})
 
 
 @pytest.mark.parametrize("changes, small", [
     ({}, True), ({"n": 20_000}, False), ({"smem": 64}, False), ({"block": (128,)}, False),
     ({"block": (32, 8)}, True), ({"block": (8, 8, 4)}, False), ({"block": (96, 8)}, False),
-    ({"fused": False, "grid": (MOST_BLOCKS + 1,)}, False),
-    ({"fused": False, "grid": (2, 2)}, False), ({"fused": False, "grid": (MOST_BLOCKS,)}, True),
+    ({"any_grid": False, "grid": (MOST_BLOCKS + 1,)}, False),
+    ({"any_grid": False, "grid": (2, 2)}, False),
+    ({"any_grid": False, "grid": (MOST_BLOCKS,)}, True),
     ({"args": [np.float16(1)]}, False),
     ({"text": "extern __shared__ float s[];"}, False)], ids=str)
 def test_what_counts_as_small(changes, small):

@@ -4,10 +4,12 @@
 // of the sanitizer's own. Each access must lie inside an argument, shared memory, the thread's
 // stack or the module; must be aligned; must not write through const. With races on, a shadow cell
 // per 4 bytes remembers the last writer and reader (block, thread, barrier and warp-operation
-// clocks).
+// clocks). Blocks are ordered by an atomic on one address that both use: what a block wrote before
+// a fence and its atomic comes before what another does after its own, later atomic and a fence.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <vector>
 
 #include "runtime.h"
@@ -31,6 +33,17 @@ Range static_shared, dynamic_shared;
 bool check_races;
 uint64_t counters[4];  // bytes: global read, global written, shared read, shared written
 char* pc_now;
+
+struct Signal {  // what one block gave free at an address, or another took from it
+    unsigned block, epoch, thread;
+};
+struct Order {  // `from` (a signal) happened before what this block does after `to`
+    Signal from, to;
+};
+std::map<uintptr_t, std::vector<Signal>> released;  // by the address of the atomic
+std::map<unsigned, Order> acquired;                 // by block, of the block that runs now
+std::map<unsigned, bool> fenced;                    // threads of the block that runs now
+unsigned acquiring_block;
 
 void forget(Range& r) {
     free(r.shadow);
@@ -69,10 +82,34 @@ Range* find_argument(uintptr_t p, int size, bool write) {
     return nullptr;
 }
 
+// A thread's atomic: takes what other blocks released at the address, releases what it fenced.
+void synchronise(uintptr_t p, unsigned id, unsigned epoch) {
+    unsigned block = id >> 10;
+    if (acquiring_block != block) {
+        acquired.clear();
+        fenced.clear();
+        acquiring_block = block;
+    }
+    for (const Signal& s : released[p])
+        if (s.block != block) acquired[s.block] = {s, {block, epoch, id}};
+    if (fenced[id]) released[p].push_back({block, epoch, id});
+}
+
+bool ordered_by_signals(const Touch& old, const Touch& now) {
+    unsigned block = now.id >> 10;
+    if (acquiring_block != block) return false;
+    auto found = acquired.find(old.id >> 10);
+    if (found == acquired.end()) return false;
+    const Signal &from = found->second.from, &to = found->second.to;
+    bool before = old.id == from.thread || old.epoch < from.epoch;
+    bool after = now.id == to.thread || now.epoch > to.epoch;
+    return before && after && fenced[now.id];
+}
+
 // Do two touches of a cell by different threads happen without anything that orders them?
 bool unordered(const Touch& old, const Touch& now, bool shared) {
     if (!old.id || old.id == now.id || !(old.bytes & now.bytes)) return false;
-    if ((old.id >> 10) != (now.id >> 10)) return !shared;  // blocks of one launch are never ordered
+    if ((old.id >> 10) != (now.id >> 10)) return !shared && !ordered_by_signals(old, now);
     if (old.epoch != now.epoch) return false;
     bool same_warp = ((old.id ^ now.id) & 0x3e0) == 0;
     return !(same_warp && old.warp_epoch != now.warp_epoch);
@@ -142,6 +179,8 @@ void access(const void* address, int size, bool write, bool atomic) {
                 break;
             }
     track(*r, p, size, write, atomic, shared);
+    if (atomic && !shared)
+        synchronise(p, (unsigned)(rt->block_number * 1024 + rt->current->linear), rt->epoch);
 }
 }  // namespace
 
@@ -159,6 +198,10 @@ void emu_check_begin(Runtime& r) {
 void emu_set_ranges(const EmuRange* list, int n, int races) {
     for (auto& r : ranges) forget(r);
     ranges.clear();
+    released.clear();
+    acquired.clear();
+    fenced.clear();
+    acquiring_block = 0;
     check_races = races;
     for (int i = 0; i < n; ++i)
         ranges.push_back(
@@ -199,4 +242,15 @@ void __tsan_func_exit() {}
 void __tsan_vptr_update(void*, void*) {}
 void __tsan_vptr_read(void*) {}
 void emu_atomic(const void* p, int size) { HERE(p, size, true, true); }
+void emu_fence() {
+    Runtime* rt = emu_runtime;
+    if (!rt || !rt->current || !check_races) return;
+    unsigned id = (unsigned)(rt->block_number * 1024 + rt->current->linear);
+    if (acquiring_block != id >> 10) {
+        acquired.clear();
+        fenced.clear();
+        acquiring_block = id >> 10;
+    }
+    fenced[id] = true;
+}
 }

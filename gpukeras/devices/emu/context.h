@@ -47,6 +47,7 @@ void emu_barrier(int site, const char* where, int predicate);
 uint64_t emu_warp(int op, unsigned mask, uint64_t value, int source, const char* where);
 unsigned emu_alive_lanes();
 void emu_atomic(const void* p, int size);
+void emu_fence();
 int emu_run(EmuLaunch* launch);
 void emu_set_ranges(const EmuRange* ranges, int n, int races);
 void emu_counters(uint64_t* out, int reset);

@@ -7,7 +7,11 @@
 #define __syncthreads_or(p) (__syncthreads_count(p) != 0)
 #define __syncthreads_and(p) (__syncthreads_count(p) == emu_now->n_threads)
 
+#if defined(__SANITIZE_THREAD__)
+static inline void __threadfence() { emu_fence(); }
+#else
 static inline void __threadfence() {}
+#endif
 static inline void __threadfence_block() {}
 static inline void __threadfence_system() {}
 
