@@ -15,8 +15,9 @@ math: str = ""
 MATH = ("float32", "tf32")
 
 # False lets kernels add with atomics where that is faster, as in the gradient of Embedding: results
-# then differ in the last bits from run to run. Of no effect on the CPU.
-deterministic: bool = True
+# then differ in the last bits from run to run. Of no effect on the CPU. "across devices" gives the
+# same bits on any number of devices and processes too: a batch is always cut into the same parts.
+deterministic: bool | str = True
 
 FLAGS = {
     "GPUKERAS_DEVICE": ("", "cpu, gpu or emu (the CUDA path on the CPU); empty: what is there"),
@@ -47,6 +48,15 @@ def math_mode() -> str:
     if mode not in MATH:
         raise ValueError(f"config.math or GPUKERAS_MATH: got {mode!r}, expected float32 or tf32")
     return mode
+
+
+def across_devices() -> bool:
+    """Whether results must not depend on the number of devices. Raises ValueError for a value of
+    `deterministic` that means nothing."""
+    if deterministic not in (True, False, "across devices"):
+        raise ValueError(f"config.deterministic: got {deterministic!r}, expected True, False or "
+                         "'across devices'")
+    return deterministic == "across devices"
 
 
 def cache_dir() -> str:

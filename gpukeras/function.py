@@ -6,7 +6,7 @@ from typing import Any, Iterable, Sequence
 
 import numpy as np
 
-from .devices import DeviceArray, adopt, current, on_host
+from .devices import Device, DeviceArray, Executable, adopt, current, on_host
 from .errors import DtypeError, GraphError, ShapeError
 from .graph.halves import numpy_dtype, plain, values_dtype
 from .graph import Graph, Tensor, Variable, as_tensor, learning_phase, toposort
@@ -54,16 +54,21 @@ class Function:
         if found is not None and found[1].generation == device.generation:
             self._plans.move_to_end(key)
             return found[1]
-        schedule = found[0] if found else compile_graph(
-            bind(self.graph, shapes, phase), device.target)
-        for variable in schedule.variables:        # pools move their members: first of all
+        plan = found[0] if found else self._compile(shapes, phase, device)
+        for variable in plan.variables:            # pools move their members: first of all
             device.storage(variable)
-        executable = device.load(schedule)
+        executable = self._load(plan, device)
         executable.generation = device.generation
-        self._plans[key] = (schedule, executable)
+        self._plans[key] = (plan, executable)
         if len(self._plans) > SPECIALISATIONS:
             self._plans.popitem(last=False)
         return executable
+
+    def _compile(self, shapes: tuple[tuple[int, ...], ...], phase: bool, device: Device) -> Any:
+        return compile_graph(bind(self.graph, shapes, phase), device.target)
+
+    def _load(self, plan: Any, device: Device) -> Executable:
+        return device.load(plan)
 
     def _arrays(self, inputs: Sequence[Any]) -> tuple[list[np.ndarray], bool | None]:
         if len(inputs) != len(self._all_inputs):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 
 from .config import flag
@@ -193,9 +194,27 @@ def in_turn(jobs: Sequence[Callable[[], object]]) -> Callable[[], None]:
     return run
 
 
+_alone = threading.local()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Work that is bound in this block, by this thread, stays on the thread that runs it."""
+    before = getattr(_alone, "team", None)
+    _alone.team = Team(1)
+    try:
+        yield
+    finally:
+        _alone.team = before
+
+
 def team() -> Team:
-    """The process's team, made at first use (and again in a forked child: threads do not fork)."""
+    """The process's team, made at first use (and again in a forked child: threads do not fork);
+    inside `alone` a team of one."""
     global _team
+    single = getattr(_alone, "team", None)
+    if single is not None:
+        return single
     if _team is None:
         _team = Team(wanted_threads())
         if hasattr(os, "register_at_fork"):

@@ -109,8 +109,8 @@ class ResidentFeed(ArrayFeed):
 def training_feed(step, arrays, batch_size, shuffle):
     """The feed for `fit`: data stay on a GPU if a quarter of its free memory holds them."""
     driver = getattr(current_device(), "driver", None)
-    if driver is not None and arrays and all(isinstance(x, (np.ndarray, DeviceArray))
-                                             for x in arrays):
+    resident = driver is not None and step.may_be_resident
+    if resident and arrays and all(isinstance(x, (np.ndarray, DeviceArray)) for x in arrays):
         used, total = driver.memory_info()
         if sum(x.nbytes for x in arrays if isinstance(x, np.ndarray)) <= (total - used) // 4:
             return ResidentFeed(step, arrays, batch_size, shuffle)

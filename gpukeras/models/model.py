@@ -28,6 +28,7 @@ class Model(GeneratorMethods, Network):
     _compile_arguments = None
     _optimizer_state = None
     _steps = None
+    _compile_step = None            # what compiles steps in place of K.function
     callback_model = None
     stop_training = False
     history = None

@@ -5,14 +5,23 @@ from collections import OrderedDict
 import numpy as np
 
 from .. import backend as K
+from ..config import across_devices
 from ..devices import DeviceArray, current
 from ..graph import Variable, rebuild, toposort
+from ..replicated import Replicated
 
 
-def _function(inputs, outputs, updates, name, phase):
+def maker(model):
+    """What compiles the steps of a model, called like K.function."""
+    if model._compile_step is not None:
+        return model._compile_step
+    return Replicated if across_devices() else K.function
+
+
+def _function(inputs, outputs, updates, name, phase, make=K.function):
     fixed = K.learning_phase()                     # a number if the user has fixed the phase
     phase = phase if K.is_tensor(fixed) else fixed
-    return K.function(inputs, outputs, updates=updates, name=name, learning_phase=bool(phase))
+    return make(inputs, outputs, updates=updates, name=name, learning_phase=bool(phase))
 
 
 _VARIANTS = 8                                      # kept per step; the oldest one goes
@@ -21,16 +30,22 @@ _VARIANTS = 8                                      # kept per step; the oldest o
 class Step:
     """A function of the arrays of a batch: inputs, then targets, then weights of weighted outputs.
 
-    `function` is the compiled function, `feeds` its placeholders.
+    `function` is the compiled function, `feeds` its placeholders. make: what compiles it, by
+    default K.function.
     """
 
     logs = None                                    # its update of `Logs`, see _LossStep
 
-    def __init__(self, feeds, outputs, updates, name, phase):
-        self.feeds, self.outputs = feeds, outputs
+    def __init__(self, feeds, outputs, updates, name, phase, make=K.function):
+        self.feeds, self.outputs, self.make = feeds, outputs, make
         self.updates, self.name, self.phase = updates, name, phase
-        self.function = _function(feeds, outputs, updates, name, phase)
+        self.function = _function(feeds, outputs, updates, name, phase, make)
         self._variants = OrderedDict()
+
+    @property
+    def may_be_resident(self):
+        """Whether `Resident` may feed it."""
+        return self.make is K.function
 
     def bind(self, shapes):
         """The executable for arrays of these shapes."""
@@ -77,7 +92,8 @@ class Step:
             updates.update([self.logs(1.0)])
         values = rebuild([*self.outputs, *updates.values()], replace)
         outputs, values = values[:len(self.outputs)], values[len(self.outputs):]
-        return Step(feeds, outputs, list(zip(updates, values, strict=True)), self.name, self.phase)
+        return Step(feeds, outputs, list(zip(updates, values, strict=True)), self.name, self.phase,
+                    self.make)
 
 
 def _source(x, feed):
@@ -150,7 +166,8 @@ class PredictStep(Step):
     """Outputs of the model for a batch, in the test phase."""
 
     def __init__(self, model):
-        super().__init__(model._feed_inputs, model.outputs, model.state_updates, "predict", 0)
+        super().__init__(model._feed_inputs, model.outputs, model.state_updates, "predict", 0,
+                         maker(model))
 
 
 class Logs:
@@ -206,7 +223,7 @@ class _LossStep(Step):
         size = K.cast(K.shape(feeds[0])[0], "float32") if feeds else 1.0
         self.logs = functools.partial(model._logs(kind).update, values)
         updates = merged([*updates, *updates_of(loss), self.logs(size)])
-        super().__init__(feeds, [], updates, kind, phase)
+        super().__init__(feeds, [], updates, kind, phase, maker(model))
 
 
 class TrainStep(_LossStep):

@@ -5,13 +5,12 @@ batch statistics and dropout masks are those of the whole batch. In this version
 process does all of it; to use several GPUs, start one process for each (gpukeras.hvd).
 """
 import os
-import sys
+from functools import partial
 
 from ..config import number
 from ..devices.choose import no_gpu
 from ..models import Model
-
-_said = False
+from ..replicated import Replicated
 
 
 def multi_gpu_model(model, gpus=None, cpu_merge=True, cpu_relocation=False):
@@ -44,8 +43,7 @@ def multi_gpu_model(model, gpus=None, cpu_merge=True, cpu_relocation=False):
             f"available: {['/cpu:0', *wanted]}. However this machine only has: "
             f"{['/cpu:0', *there]}. Try reducing `gpus`, or GPUKERAS_VIRTUAL_DEVICES="
             f"{max(gpus) + 1 if several else gpus} to stand for them.")
-    _say_once(len(wanted))
-    return ParallelModel.of(model)
+    return ParallelModel.of(model, len(wanted))
 
 
 def devices_there():
@@ -65,28 +63,21 @@ def _gpus():
     return importlib.import_module("cupy").cuda.runtime.getDeviceCount()
 
 
-def _say_once(count):
-    global _said
-    if not _said:
-        _said = True
-        print(f"gpukeras: multi_gpu_model({count}): one device of this process does the work of "
-              f"all; for {count} GPUs run {count} processes (gpukeras.hvd)", file=sys.stderr)
-
-
 class ParallelModel(Model):
     """A model over a template, whose weights, files and summary are the template's."""
 
     template = None
 
     @classmethod
-    def of(cls, template):
-        """The parallel model of a built template."""
+    def of(cls, template, devices):
+        """The parallel model of a built template, on so many devices."""
         def one(tensors):
             return tensors[0] if len(tensors) == 1 else list(tensors)
 
         # over the template's own tensors: its dropout masks are drawn once
         model = cls(one(template.inputs), one(template.outputs))
         model.template = template
+        model._compile_step = partial(Replicated, devices=devices)
         return model
 
     def compile(self, optimizer, *args, **kwargs):
