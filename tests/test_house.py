@@ -17,8 +17,8 @@ KERNELS = ROOT / "cuda_kernels"
 FILE_LINES, FUNCTION_LINES, COLUMNS, FLAGS = 600, 60, 100, 8
 
 _LADDER = [
-    "errors config team blas denormals", "graph", "ops", "passes", "devices", "function", "replicated",
-    "backend",
+    "errors config team blas denormals", "graph", "ops", "passes", "devices", "function",
+    "replicated", "backend",
     "configured weighting", "losses optimizers initializers regularizers constraints activations",
     "metrics", "layers",
     "callbacks exchange", "models utils preprocessing", "applications datasets parallel wrappers",

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import blas
 from ..denormals import flushing
+from ..errors import DeviceError
 from ..ops.collective import Exchange, Part
 from ..passes.partition import Partition, Sum
 from ..passes.schedule import Schedule, Step
@@ -308,6 +309,10 @@ class ReplicaTeam(Executable):
                 else np.array(self.update.outputs[i])
                 for spread, i, axis, _ in self.parts.outputs]
 
+    def profile(self, arrays: Sequence[np.ndarray]) -> list[float]:
+        raise DeviceError("profile: the steps of several replicas run at the same time. Try: the "
+                          "profile of the model that multi_gpu_model was given")
+
 
 def _all(calls: Sequence[Call]) -> None:
     for call in calls:
@@ -333,20 +338,10 @@ def bind_sum(values: Sequence[np.ndarray], out: np.ndarray) -> Call:
     """run() for out = values[0] + values[1] + ..., in this order."""
     if len(values) == 1:
         return lambda: np.copyto(out, values[0])
-    wide = np.float32 if out.dtype == np.float16 else out.dtype
     flat = [v.reshape(-1) for v in values]
     to = out.reshape(-1)
     cuts = [slice(i, i + BLOCK) for i in range(0, to.size, BLOCK)]
     blocks = [(to[c], [v[c] for v in flat]) for c in cuts]
-    if out.dtype == np.float16:
-        def half() -> None:
-            for place, (first, *others) in blocks:
-                total = first.astype(wide)
-                for v in others:
-                    total += v
-                place[...] = total
-        return half
-
     def run() -> None:
         for place, (first, second, *others) in blocks:
             np.add(first, second, place)

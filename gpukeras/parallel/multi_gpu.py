@@ -96,5 +96,5 @@ def _delegate(name):
 
 
 for _name in ("save", "save_weights", "load_weights", "get_weights", "set_weights", "summary",
-              "get_config", "to_json", "to_yaml"):
+              "profile", "get_config", "to_json", "to_yaml"):
     setattr(ParallelModel, _name, _delegate(_name))

@@ -17,12 +17,14 @@ from typing import Sequence
 
 from ..errors import GraphError
 from ..graph import Constant, Graph, Node, Placeholder, Tensor, TensorType, apply, rebuild, toposort
+from ..graph.halves import HALF
 from ..graph.leaves import Leaf
 from ..ops.broadcast import BroadcastTo, reshape
 from ..ops.collective import (AllGather, AllReduce, Collective, Exchange, Part, RandomRows,
                               TakeRows)
 from ..ops.composite import Composite, static_form
 from ..ops.elementwise import Elementwise
+from ..ops.math import cast
 from ..ops.random import _Random
 from .centre import centre
 from .layout import layout
@@ -188,9 +190,10 @@ class Walk:
             return layout.tensor
         if self.inner:
             raise NeedsAll(t)
-        if layout.kind == PARTIAL:
-            return AllReduce()(layout.tensor)
-        return AllGather(layout.axis, t.shape[layout.axis])(layout.tensor)
+        op = AllReduce() if layout.kind == PARTIAL else AllGather(layout.axis, t.shape[layout.axis])
+        if t.dtype in HALF:                        # sums of 16-bit numbers are made in float32
+            return cast(op(cast(layout.tensor, "float32")), t.dtype)
+        return op(layout.tensor)
 
     def part(self, t: Tensor, axis: int) -> Tensor:
         """This replica's rows of a tensor along `axis`, which has rows for all samples."""
@@ -209,7 +212,8 @@ class Walk:
 
     def _own_part(self, node: Node, t: Tensor, axis: int) -> Tensor | None:
         """The part computed by itself, without the whole; None where that is not simple."""
-        if isinstance(node.op, _Random) and prod(t.shape[:axis]) == 1:
+        if (isinstance(node.op, _Random) and prod(t.shape[:axis]) == 1
+                and t.dtype != "bfloat16"):
             each = t.shape[axis] // self.rows
             first = self.first if each == 1 else self.first * each
             op = node.op if axis == 0 else _without_ones(node.op, axis)
