@@ -8,6 +8,7 @@
 """
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, Sequence
 
@@ -194,9 +195,11 @@ def check_cuda(case: Case, dtype: str = "float32") -> None:
     ins = case.arrays(dtype)
     types = tuple(map(type_of, ins))
     outs = outputs_of(case.op.infer(*types))
-    plan = case.op.cuda.plan(case.op, types, outs)
+    plans = [case.op.cuda.plan(case.op, types, outs)]
+    if case.op.cuda.choices:
+        plans.append(next(iter(case.op.cuda.plans(case.op, types, outs).values())))
     exact = case.op.numpy(*(a.astype("float64") if a.dtype == "float16" else a for a in ins))
-    for schedule in ("forward", "reverse"):
+    for schedule, plan in itertools.product(("forward", "reverse"), plans):
         results = run_plan(case.op.cuda.file, plan, ins, outs, schedule)
         for got, want in zip(results, as_tuple(exact)):
             compare(got, np.asarray(want, got.dtype), dtype, case, f"{dtype} on CUDA, {schedule}")

@@ -73,6 +73,7 @@ class CudaDriver(Driver):
     """One NVIDIA GPU. Not thread-safe: one thread queues work."""
 
     name = "cuda"
+    measures = True
 
     def __init__(self, device: int = 0):
         super().__init__()
@@ -82,7 +83,7 @@ class CudaDriver(Driver):
         self.cupy, self.api = cupy, api
         self.device = cupy.cuda.Device(device)
         self.device.use()
-        self.arch = self.device.compute_capability
+        self.arch = int(self.device.compute_capability)
         self.shared_limit = cupy.cuda.runtime.deviceGetAttribute(_SHARED_OPTIN, device)
         self.stream = cupy.cuda.Stream(non_blocking=True)
         self.pool = cupy.cuda.MemoryPool()
@@ -90,6 +91,11 @@ class CudaDriver(Driver):
         self._modules: dict[tuple, CudaModule] = {}
         self._stages: dict[int, list] = {}
         self._blas: cublas.Cublas | None = None
+
+    @property
+    def device_name(self) -> str:
+        name = self.cupy.cuda.runtime.getDeviceProperties(self.device.id)["name"]
+        return name.decode() if isinstance(name, bytes) else name
 
     # memory ---------------------------------------------------------------
     def alloc(self, nbytes: int) -> DeviceArray:

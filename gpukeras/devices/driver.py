@@ -133,9 +133,16 @@ class Driver(ABC):
 
     name = "?"
     shared_limit = 48 * 1024         # bytes of dynamic shared memory that a block may ask for
+    arch = 90                        # compute capability times ten
+    measures = False                 # does time mean anything here?
 
     def __init__(self) -> None:
         self.counters = Counters()
+
+    @property
+    def device_name(self) -> str:
+        """What kind of device it is: times measured on one hold for the others."""
+        return self.name
 
     # memory ---------------------------------------------------------------
     @abstractmethod
@@ -218,6 +225,18 @@ class Driver(ABC):
     @abstractmethod
     def memory_info(self) -> tuple[int, int]:
         """(bytes in use by us, bytes the device has in all)."""
+
+    def seconds(self, calls: Sequence[Callable[[], None]], repeats: int = 5) -> float:
+        """Least seconds of one run of `calls` within a graph, the device idle before and after."""
+        runs = 10
+        for call in calls:                       # libraries load code at the first use
+            call()
+        with self.capture() as graph:
+            for _ in range(runs):
+                for call in calls:
+                    call()
+        graph.launch()
+        return min(self.time(graph.launch) for _ in range(repeats)) / runs
 
     # bind and call --------------------------------------------------------
     def copy(self, dst: DeviceArray, src: DeviceArray) -> None:

@@ -24,6 +24,7 @@ from .driver import Driver, GemmCall
 from .kernel_scan import bind_scan
 from .merge import Prepared, merge
 from .sources import kernel_source
+from .tuning import Tuner
 
 Call = Callable[[], None]
 ALIGN = 256                  # bytes, between values that share an allocation
@@ -37,6 +38,7 @@ class KernelDevice(Device):
     def __init__(self, driver: Driver) -> None:
         super().__init__()
         self.driver, self.name = driver, driver.name
+        self.tuner = Tuner(driver)
 
     def empty(self, dtype: str, shape: tuple[int, ...]) -> DeviceArray:
         out = self.driver.empty(shape, dtype)
@@ -82,7 +84,9 @@ class KernelExecutable(Executable):
         self.device, self.driver, self.schedule = device, device.driver, schedule
         self.host_steps: list[Step] = []
         self._checking = flag("GPUKERAS_CHECK") == "1"
-        self._temps = _largest_temps(schedule, self.driver.shared_limit)
+        self._plans = {step: device.tuner.plan(step) for step in schedule.steps
+                       if isinstance(step.op.cuda, Kernel)}
+        self._temps = _largest_temps(self._plans.values())
         self.arena = arena or self.driver.alloc(max(schedule.arena_bytes + sum(self._temps), 1))
         self._given = frozenset(given or ())
         self._arrays: dict[Value, DeviceArray] = dict(given or {})
@@ -267,7 +271,7 @@ class KernelExecutable(Executable):
                          where=_where(step), any_grid=True)]
 
     def _planned(self, step: Step) -> list[Prepared | Call]:
-        plan = _plan(step, self.driver.shared_limit)
+        plan = self._plans[step]
         memory = {In: [self.array(v) for v in step.ins], Out: [self.array(v) for v in step.outs],
                   Temp: self._temp_arrays}
 
@@ -325,21 +329,13 @@ def _types(step: Step) -> tuple[tuple, tuple]:
     return tuple(v.type for v in step.ins), tuple(v.type for v in step.outs)
 
 
-def _plan(step: Step, shared_limit: int) -> LaunchPlan:
-    """The step's plan, or another one where a block may not have the shared memory it asks for."""
-    plan = step.op.cuda.plan(step.op, *_types(step))
-    most = max((s.smem for s in plan.steps if isinstance(s, Launch)), default=0)
-    return plan.otherwise if plan.otherwise and most > shared_limit else plan
-
-
-def _largest_temps(schedule: Schedule, shared_limit: int) -> list[int]:
+def _largest_temps(plans: Iterable[LaunchPlan]) -> list[int]:
     """Bytes of each scratch buffer: the largest any plan asks for at its position, aligned."""
     sizes: list[int] = []
-    for step in schedule.steps:
-        if isinstance(step.op.cuda, Kernel):
-            for i, nbytes in enumerate(_plan(step, shared_limit).temps):
-                sizes += [0] * (i + 1 - len(sizes))
-                sizes[i] = max(sizes[i], -(-nbytes // ALIGN) * ALIGN)
+    for plan in plans:
+        for i, nbytes in enumerate(plan.temps):
+            sizes += [0] * (i + 1 - len(sizes))
+            sizes[i] = max(sizes[i], -(-nbytes // ALIGN) * ALIGN)
     return sizes
 
 

@@ -17,6 +17,7 @@ from ..graph.types import TensorType, is_float
 from . import window as win
 from .host_conv import bind_conv, bind_conv_grad_input, bind_conv_grad_weight
 from .plans_conv import plan_conv, plan_conv_data_grad, plan_conv_weight_grad
+from .plans_implicit import choices
 from .record import Kernel
 from .window import Geometry, Pads
 
@@ -175,7 +176,7 @@ class WeightGradMap(WindowMap):
 class Conv(ForwardMap):
     """y = x * w.  x (N, *S, C), w (*K, C, F) -> y (N, *S', F)."""
 
-    cuda = Kernel("conv.cu", plan_conv)
+    cuda = Kernel("conv.cu", plan_conv, choices("fwd", plan_conv))
 
     def numpy(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
         g = self.geometry(x.shape, w.shape)
@@ -195,7 +196,7 @@ class ConvDataGrad(DataGradMap):
     third input `like` (N, *S, any) while that is not known.
     """
 
-    cuda = Kernel("conv.cu", plan_conv_data_grad)
+    cuda = Kernel("conv.cu", plan_conv_data_grad, choices("data", plan_conv_data_grad))
 
     def numpy(self, gy: np.ndarray, w: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
         g = self.geometry(gy.shape, w.shape, None if like is None else like.shape)
@@ -216,7 +217,7 @@ class ConvWeightGrad(WeightGradMap):
     x (N, *S, C), gy (N, *S', F) -> gw (*window, C, F).
     """
 
-    cuda = Kernel("conv.cu", plan_conv_weight_grad)
+    cuda = Kernel("conv.cu", plan_conv_weight_grad, choices("weight", plan_conv_weight_grad))
 
     def numpy(self, x: np.ndarray, gy: np.ndarray) -> np.ndarray:
         g = self.geometry(x.shape)

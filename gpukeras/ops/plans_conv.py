@@ -33,7 +33,8 @@ _WINDOW = np.dtype(
                            "by_sh", "by_sw")], align=True)
 
 
-def _three(values: tuple, fill: Any) -> tuple:
+def three(values: tuple, fill: Any) -> tuple:
+    """One value per axis D, H, W: leading axes get `fill`."""
     return (fill,) * (3 - len(values)) + tuple(values)
 
 
@@ -50,7 +51,7 @@ def window_argument(g: Geometry, images: int, group: int, walk: str, filters: in
 
     filters: y has so many channels for each of x (depthwise convolution).
     """
-    size, out, window = _three(g.size, 1), _three(g.out, 1), _three(g.window, 1)
+    size, out, window = three(g.size, 1), three(g.out, 1), three(g.window, 1)
     groups = g.channels // group
     columns = g.taps if walk in ("col", "x of col") else 1
     sides = {"x": size, "x of col": size, "y": out, "col": out}[walk]
@@ -59,10 +60,10 @@ def window_argument(g: Geometry, images: int, group: int, walk: str, filters: in
     if threads >= 1 << 31:
         raise ShapeError(f"one image needs {threads} elements in a convolution or pooling kernel: "
                          f"got size {g.size} with {g.channels} channels, expected below 2**31")
-    by = (walked, *sides, *window, *_three(g.strides, 1))
+    by = (walked, *sides, *window, *three(g.strides, 1))
     return np.array(
-        (images, *size, *out, *window, *_three(g.strides, 1),
-         *(before for before, _ in _three(g.pads, (0, 0))), *_three(g.dilation, 1),
+        (images, *size, *out, *window, *three(g.strides, 1),
+         *(before for before, _ in three(g.pads, (0, 0))), *three(g.dilation, 1),
          threads, g.pixels * groups, g.places * groups * columns * filters,
          *map(division, by)), _WINDOW)[()]
 

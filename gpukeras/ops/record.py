@@ -16,11 +16,34 @@ class Expr:
 
 
 @dataclass(frozen=True)
+class Traits:
+    """What plans may ask of a device.
+
+    arch: compute capability times ten. math: of float32 products, "float32" or "tf32".
+    """
+
+    arch: int = 90
+    math: str = "float32"
+
+
+@dataclass(frozen=True)
 class Kernel:
-    """An op with kernels in `file`; plan(op, input types, output types) says what to launch."""
+    """An op with kernels in `file`; plan(op, input types, output types) says what to launch.
+
+    choices(op, input types, output types, traits): several plans by name, the one that is expected
+    to be fastest first; a device that can measure decides for itself.
+    """
 
     file: str
     plan: Callable[[Any, tuple, tuple], "LaunchPlan"]
+    choices: Callable[[Any, tuple, tuple, Traits], "dict[str, LaunchPlan]"] | None = None
+
+    def plans(self, op: Any, ins: tuple, outs: tuple,
+              traits: Traits = Traits()) -> "dict[str, LaunchPlan]":
+        """All plans by name, the preferred one first."""
+        if self.choices is None:
+            return {"": self.plan(op, ins, outs)}
+        return self.choices(op, ins, outs, traits)
 
 
 class View:

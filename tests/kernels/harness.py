@@ -18,6 +18,7 @@ import pytest
 from gpukeras.devices.driver import Driver
 from gpukeras.devices.emu import EmuDriver
 from gpukeras.devices.sources import expand_includes, kernel_source
+from gpukeras.ops.record import In, Out, Temp
 
 ALL = ("forward", "reverse", "random")
 ARCHITECTURES = (75, 80, 90, 100, 120)
@@ -70,6 +71,23 @@ def _run(level, schedule, file, entry, grid, block, args, defines, smem):
     driver.launch(module.kernel(entry), grid, block, device, smem)
     return tuple(driver.download(d) for d, a in zip(device, args)
                  if isinstance(a, np.ndarray) and a.ndim)
+
+
+def run_plan(plan, ins, outs, file="", **kwargs):
+    """Runs the launches of a plan one after the other on the emulator, see run_kernel; the outputs.
+
+    ins, outs: NumPy arrays; `outs` are best full of NaN, as scratch memory is.
+    """
+    memory = {In: list(ins), Out: list(outs),
+              Temp: [np.full(max(n, 1), 255, "u1").view("V1") for n in plan.temps]}
+    for step in plan.steps:
+        refs = [a for a in step.args if type(a) in memory]
+        args = [memory[type(a)][a.index] if type(a) in memory else a for a in step.args]
+        results = run_kernel(step.file or file, step.entry, step.grid, step.block, args,
+                             step.defines, smem=step.smem, **kwargs)
+        for ref, result in zip(refs, results):
+            memory[type(ref)][ref.index] = result
+    return memory[Out]
 
 
 def label(file: str) -> str:

@@ -1,0 +1,286 @@
+// conv_implicit.cu - convolution as implicit GEMM on the arithmetic units: exact float32, every
+// type.
+//
+// conv_implicit_fwd     x[N,S,C] w[K,C,F] bias[F] or null -> y[N,S',F] = act(x * w + bias)
+//   bytes sizeof(T) * (x + w + y) from memory, x again from cache for each tap; flops 2*rows*K*C*F
+// conv_implicit_data    gy[N,S',F] w[K,C,F] -> gx[N,S,C]       the same with x and y changed about
+//   blockIdx.z: phase of the strides, so that no tap is tried in vain
+// conv_implicit_weight  x[N,S,C] gy[N,S',F] -> part[splits,K*C,F], or gw[K,C,F] where splits is 1
+//   blockIdx.z: split of the places; bytes as above, and 4 * splits * K*C*F written
+// conv_implicit_join    part[splits,n] -> gw[n]                 adds the splits in their order
+//   bytes 4 * splits * n + sizeof(T) * n
+//
+// Rows m, columns n and the sum k are those of implicit.cuh. One block makes a tile of BM by BN from
+// tiles of BK along k, two in shared memory in turn: while one is used the next is on its way in
+// registers. A thread holds TM by TN sums; a warp is 8 threads wide where the tile allows, so that
+// one 128-byte read of shared memory serves it for each operand. T storage, A sums; VA, VB: 1 where
+// the channels that lie side by side divide into 16-byte groups (first and second operand).
+// Occupancy by registers: 3 blocks of 128 threads a multiprocessor with tiles of 128x64, 4 below.
+// Not yet run on a GPU: emulator and NVRTC only.
+#include "implicit.cuh"
+
+#ifndef BM
+#define BM 64
+#define BN 64
+#define TM 8
+#define TN 4
+#endif
+#ifndef VA
+#define VA 0
+#define VB 0
+#endif
+
+constexpr int BK = 64 / sizeof(A), THREADS = BM / TM * (BN / TN);
+// blocks a multiprocessor: at most 128 registers a thread, 168 for tiles of 64 sums, 255 where each
+// element has an address of its own
+constexpr int BLOCKS = (TM * TN <= 32 ? 512 : VA && VB && RANK < 3 ? 384 : 256) / THREADS;
+constexpr int CHUNK = 16 / sizeof(A);                     // sums read together from shared memory
+constexpr int GA = VA ? 16 / sizeof(T) : 4, GB = VB ? 16 / sizeof(T) : 4;
+constexpr int ROW_A = BM + CHUNK, ROW_B = BN + CHUNK;     // padded: fewer bank conflicts
+static_assert(TM % CHUNK == 0 && TN % CHUNK == 0 && THREADS % 32 == 0, "tile shape");
+
+struct __align__(16) Chunk {
+    A v[CHUNK];
+};
+struct __align__(16) Sixteen {                            // 16 bytes of storage
+    T v[16 / sizeof(T)];
+};
+struct __align__(16) Tiles {
+    A a[2][BK * ROW_A], b[2][BK * ROW_B];
+};
+
+// One operand's share of a tile: from memory to registers, then to shared memory as [k][row].
+template <class Reader, int G, bool WHOLE, int ROW> struct Share {
+    T held[Reader::SLOTS][G];
+    __device__ __forceinline__ void load(const Reader& from, const Gather& g) {
+#pragma unroll
+        for (int s = 0; s < Reader::SLOTS; ++s) {
+            if (WHOLE) {
+                const T* p = from.at(g, s, 0);
+                if (p && from.mine(s)) {
+                    const Sixteen all = *(const Sixteen*)p;
+#pragma unroll
+                    for (int e = 0; e < G; ++e) held[s][e] = all.v[e];
+                } else {
+#pragma unroll
+                    for (int e = 0; e < G; ++e) held[s][e] = (T)0.f;
+                }
+            } else {
+#pragma unroll
+                for (int e = 0; e < G; ++e) {
+                    const T* p = from.at(g, s, WHOLE ? 0 : e);
+                    held[s][e] = p && from.mine(s) ? *p : (T)0.f;
+                }
+            }
+        }
+    }
+    __device__ __forceinline__ void store(A* tile) const {
+#pragma unroll
+        for (int s = 0; s < Reader::SLOTS; ++s) {
+            if (!Reader::mine(s)) continue;
+            if constexpr (Reader::K_INNER) {
+#pragma unroll
+                for (int e = 0; e < G; ++e)
+                    tile[(Reader::k() + e) * ROW + Reader::row(s)] = (A)held[s][e];
+            } else {
+#pragma unroll
+                for (int c = 0; c < G; c += CHUNK) {
+                    Chunk out;
+#pragma unroll
+                    for (int e = 0; e < CHUNK; ++e) out.v[e] = (A)held[s][c + e];
+                    *(Chunk*)(tile + Reader::k(s) * ROW + Reader::row() + c) = out;
+                }
+            }
+        }
+    }
+};
+
+// The sums of one thread: TM by TN, in chunks that lie BM / (TM / CHUNK) rows apart.
+struct Sums {
+    A v[TM][TN];
+    int row0, column0;
+    __device__ __forceinline__ Sums() {
+        constexpr int ACROSS = BN / TN, WIDE = ACROSS < 8 ? ACROSS : 8, HIGH = 32 / WIDE;
+        const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+        column0 = (warp % (ACROSS / WIDE) * WIDE + lane % WIDE) * CHUNK;
+        row0 = (warp / (ACROSS / WIDE) * HIGH + lane / WIDE) * CHUNK;
+#pragma unroll
+        for (int i = 0; i < TM; ++i)
+#pragma unroll
+            for (int j = 0; j < TN; ++j) v[i][j] = (A)0.f;
+    }
+    __device__ __forceinline__ int row(int i) const {
+        return row0 + i / CHUNK * (BM / (TM / CHUNK)) + i % CHUNK;
+    }
+    __device__ __forceinline__ int column(int j) const {
+        return column0 + j / CHUNK * (BN / (TN / CHUNK)) + j % CHUNK;
+    }
+    __device__ __forceinline__ void add(const A* a, const A* b) {
+#pragma unroll 2
+        for (int k = 0; k < BK; ++k) {
+            Chunk left[TM / CHUNK], right[TN / CHUNK];
+#pragma unroll
+            for (int i = 0; i < TM; i += CHUNK)
+                left[i / CHUNK] = *(const Chunk*)(a + k * ROW_A + row(i));
+#pragma unroll
+            for (int j = 0; j < TN; j += CHUNK)
+                right[j / CHUNK] = *(const Chunk*)(b + k * ROW_B + column(j));
+#pragma unroll
+            for (int i = 0; i < TM; ++i)
+#pragma unroll
+                for (int j = 0; j < TN; ++j)
+                    v[i][j] += left[i / CHUNK].v[i % CHUNK] * right[j / CHUNK].v[j % CHUNK];
+        }
+    }
+};
+
+template <class ReaderA, class ReaderB>
+__device__ __forceinline__ void multiply(ReaderA& a, ReaderB& b, const Gather& g, const Turn& turn,
+                                         int k, int end, Sums& sums, Tiles& tiles) {
+    Share<ReaderA, GA, VA, ROW_A> share_a;
+    Share<ReaderB, GB, VB, ROW_B> share_b;
+    a.seek(g, turn, k);
+    b.seek(g, turn, k);
+    share_a.load(a, g);
+    share_b.load(b, g);
+    share_a.store(tiles.a[0]);
+    share_b.store(tiles.b[0]);
+    __syncthreads();
+    for (int turn_of = 0; k < end; k += BK, turn_of ^= 1) {
+        const bool more = k + BK < end;
+        if (more) {
+            a.seek(g, turn, k + BK);
+            b.seek(g, turn, k + BK);
+            share_a.load(a, g);
+            share_b.load(b, g);
+        }
+        sums.add(tiles.a[turn_of], tiles.b[turn_of]);
+        if (more) {
+            share_a.store(tiles.a[turn_of ^ 1]);
+            share_b.store(tiles.b[turn_of ^ 1]);
+        }
+        __syncthreads();
+    }
+}
+
+// Chunk j of row i to out, which points at that row and this block's first column.
+template <class S>
+__device__ __forceinline__ void put(const Sums& sums, int i, int j, S* out, int left, bool whole) {
+    const int column = sums.column(j);
+    if (whole && column + CHUNK <= left) {
+        struct __align__(sizeof(S) * CHUNK) Group {
+            S v[CHUNK];
+        } group;
+#pragma unroll
+        for (int e = 0; e < CHUNK; ++e) group.v[e] = (S)sums.v[i][j + e];
+        *(Group*)(out + column) = group;
+    } else {
+#pragma unroll
+        for (int e = 0; e < CHUNK; ++e)
+            if (column + e < left) out[column + e] = (S)sums.v[i][j + e];
+    }
+}
+
+// bias and rectifier of one column each
+__device__ __forceinline__ void finish(Sums& sums, const T* bias, int n0, int left, int relu) {
+#pragma unroll
+    for (int j = 0; j < TN; ++j) {
+        const int column = sums.column(j);
+        const A add = bias && column < left ? (A)bias[n0 + column] : (A)0.f;
+#pragma unroll
+        for (int i = 0; i < TM; ++i) {
+            const A v = sums.v[i][j] + add;
+            sums.v[i][j] = relu && v < (A)0.f ? (A)0.f : v;
+        }
+    }
+}
+
+__device__ __forceinline__ void tile_of(const Gather& g, int& m0, int& n0) {
+    unsigned q = blockIdx.x;
+    n0 = take(q, g.by_tiles) * BN;
+    m0 = (int)q * BM;
+}
+
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_fwd(
+    const T* __restrict__ x_nsc, const T* __restrict__ w_kcf, const T* __restrict__ bias_f,
+    T* __restrict__ y_nsf, Gather g, int relu) {
+    int m0, n0;
+    tile_of(g, m0, n0);
+    const Turn turn(g, 0);
+    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(x_nsc, g, turn, m0);
+    MatrixReader<T, AlongRow<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, n0, turn.k);
+    __shared__ Tiles tiles;
+    Sums sums;
+    multiply(a, b, g, turn, 0, turn.k, sums, tiles);
+    const int left = g.columns - n0;
+    if (bias_f || relu) finish(sums, bias_f, n0, left, relu);
+#pragma unroll
+    for (int i = 0; i < TM; ++i) {
+        const int m = m0 + sums.row(i);
+        if (m >= g.rows) continue;
+#pragma unroll
+        for (int j = 0; j < TN; j += CHUNK)
+            put(sums, i, j, y_nsf + (i64)m * g.columns + n0, left, VB);
+    }
+}
+
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_data(
+    const T* __restrict__ gy_nsf, const T* __restrict__ w_kcf, T* __restrict__ gx_nsc, Gather g) {
+    int m0, n0;
+    tile_of(g, m0, n0);
+    const Turn turn(g, blockIdx.z);
+    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(gy_nsf, g, turn, m0);
+    WeightReader<T, AlongK<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, n0);
+    __shared__ Tiles tiles;
+    Sums sums;
+    multiply(a, b, g, turn, 0, turn.k, sums, tiles);
+#pragma unroll
+    for (int i = 0; i < TM; ++i) {
+        const int m = m0 + sums.row(i);
+        const i64 to = m < g.rows ? target_of(g, turn, m) : -1;
+        if (to < 0) continue;
+#pragma unroll
+        for (int j = 0; j < TN; j += CHUNK)
+            put(sums, i, j, gx_nsc + to * g.columns + n0, g.columns - n0,
+                g.columns % CHUNK == 0);
+    }
+}
+
+#ifdef PART  // several splits: sums in full precision for conv_implicit_join
+typedef A Part;
+#else
+typedef T Part;
+#endif
+
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_weight(
+    const T* __restrict__ x_nsc, const T* __restrict__ gy_nsf, Part* __restrict__ gw_kcf,
+    Gather g) {
+    int m0, n0;
+    tile_of(g, m0, n0);
+    const Turn turn(g, 0);
+    const int begin = blockIdx.z * g.run, end = min(begin + g.run, g.rows);
+    TapReader<T, AlongRow<BM, BK, GA, THREADS>, GA, VA> a(x_nsc, g, turn, m0, end);
+    MatrixReader<T, AlongRow<BN, BK, GB, THREADS>, GB, VB> b(gy_nsf, g, n0, end);
+    __shared__ Tiles tiles;
+    Sums sums;
+    multiply(a, b, g, turn, begin, end, sums, tiles);
+#pragma unroll
+    for (int i = 0; i < TM; ++i) {
+        const int m = m0 + sums.row(i);
+        if (m >= turn.k) continue;
+#pragma unroll
+        for (int j = 0; j < TN; j += CHUNK)
+            put(sums, i, j, gw_kcf + ((i64)blockIdx.z * turn.k + m) * g.columns + n0,
+                g.columns - n0, g.columns % CHUNK == 0);
+    }
+}
+
+extern "C" __global__ void conv_implicit_join(const A* __restrict__ part_sn, T* __restrict__ gw_n,
+                                              int n, int splits) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    A sum = (A)0.f;
+#pragma unroll 8
+    for (int s = 0; s < splits; ++s) sum += part_sn[(i64)s * n + i];
+    gw_n[i] = (T)sum;
+}

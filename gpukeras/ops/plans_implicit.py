@@ -1,0 +1,203 @@
+"""Convolution as implicit GEMM on a CUDA device: conv_implicit.cu, whose operands lie where they
+are."""
+from __future__ import annotations
+
+from math import gcd, prod
+from typing import Callable, NamedTuple
+
+import numpy as np
+
+from ..graph.types import TensorType
+from .plans import DIVISION, arithmetic, c_type, division, grid_for
+from .plans_conv import column_is_input, three
+from .record import In, Launch, LaunchPlan, Out, Temp, Traits
+from .window import Geometry
+
+Types = tuple[TensorType, ...]
+Plan = Callable[..., LaunchPlan]
+
+MOST_PHASES = 4                          # strides above: the data gradient goes by columns
+MOST = 1 << 31                           # kernels count elements of an array in 31 bits
+MULTIPROCESSORS = 132                    # of an H200: what the choice of tiles is made for
+SPLIT_ROWS = 256                         # a split of the weight gradient sums at least as many
+
+_PHASE = np.dtype([("start", "i4"), ("taps", "i4"), ("first_tap", "i4"), ("by_taps", DIVISION)])
+_GATHER = np.dtype(
+    [(f, "i4") for f in ("rows", "inner", "columns", "run")]
+    + [(f, "i4", 3) for f in ("size", "target", "stride", "step", "window", "tap_step", "phases")]
+    + [("by_tiles", DIVISION), ("by_inner", DIVISION), ("by_places", DIVISION, 3),
+       ("phase", _PHASE, (3, MOST_PHASES))], align=True)
+
+
+class Tile(NamedTuple):
+    """Rows and columns of a block's tile, and of one thread's part of it.
+
+    pace: estimated share of the arithmetic units' rate that full tiles reach.
+    """
+
+    rows: int
+    columns: int
+    down: int
+    across: int
+    pace: float
+
+    @property
+    def threads(self) -> int:
+        return self.rows // self.down * (self.columns // self.across)
+
+    @property
+    def names(self) -> tuple[tuple[str, str], ...]:
+        return (("BM", str(self.rows)), ("BN", str(self.columns)), ("TM", str(self.down)),
+                ("TN", str(self.across)))
+
+
+TILES = (Tile(128, 64, 8, 8, .85), Tile(64, 64, 8, 4, .75), Tile(128, 32, 8, 4, .75),
+         Tile(128, 16, 4, 4, .5), Tile(32, 32, 4, 4, .5))
+DOUBLE_TILES = (Tile(64, 64, 4, 4, .8), Tile(32, 32, 4, 4, .6))
+
+
+def axis_phases(length: int, taps: int, stride: int, before: int, dilation: int) -> list[tuple]:
+    """(start, taps, first tap) for the pixels of each phase of an axis: in the data gradient pixel
+    i * stride + phase gathers place i + start + j * step of tap first + j * tap_step."""
+    step = stride // gcd(stride, dilation)
+    phases = []
+    for r in range(stride):
+        first = next((k for k in range(min(step, taps)) if (r + before - k * dilation) % stride
+                      == 0), taps)
+        phases.append(((r + before - first * dilation) // stride, -(-(taps - first) // step),
+                       first))
+    return phases
+
+
+def gather_argument(g: Geometry, f: int, kind: str, tile_columns: int, run: int = 0) -> np.void:
+    """The `Gather` struct of implicit.cuh. kind: "fwd", "data" or "weight"."""
+    size, out, window, strides, dilation = (
+        three(v, 1) for v in (g.size, g.out, g.window, g.strides, g.dilation))
+    before = tuple(b for b, _ in three(g.pads, (0, 0)))
+    if kind == "data":
+        phases = [axis_phases(*a) for a in zip(size, window, strides, before, dilation)]
+        tap_step = [s // gcd(s, d) for s, d in zip(strides, dilation)]
+        step = [-(t * d // s) for t, d, s in zip(tap_step, dilation, strides)]
+        places = [-(-length // s) for length, s in zip(size, strides)]
+        fields = (g.images * prod(places), f, g.channels, run, out, size, (1, 1, 1), step, window,
+                  tap_step, strides)
+    else:
+        phases = [[(-b, k, 0)] for b, k in zip(before, window)]
+        places = out
+        fields = (g.images * g.places, g.channels, f, run, size, out, strides, dilation, window,
+                  (1, 1, 1), (1, 1, 1))
+    columns = fields[2]
+    gather = np.zeros((), _GATHER)
+    for name, value in zip(_GATHER.names, fields):
+        gather[name] = value
+    gather["by_tiles"] = division(-(-columns // tile_columns))
+    gather["by_inner"] = division(fields[1])
+    gather["by_places"] = [division(n) for n in places]
+    for axis, of_axis in enumerate(phases):
+        for r, (start, taps, first) in enumerate(of_axis):
+            gather["phase"][axis, r] = (start, taps, first, division(taps))
+    return gather[()]
+
+
+def fits(g: Geometry, f: int, kind: str) -> bool:
+    """Can the implicit kernels do it? They count elements in 31 bits and phases to four."""
+    strides = g.strides if kind == "data" else (1,)
+    rows = g.images * prod(-(-n // s) * s for n, s in zip(g.size, strides))
+    counts = (rows * max(g.channels, 1), g.images * g.places * max(f, 1), g.taps * g.channels * f)
+    return max(counts) < MOST - 4096 and max(strides) <= MOST_PHASES
+
+
+def vectors(dtype: str, first: int, second: int) -> tuple[tuple[str, str], ...]:
+    """Do both operands' side-by-side channels divide into groups of 16 bytes?"""
+    group = {"float32": 4, "float64": 2}.get(dtype, 8)
+    return ("VA", str(int(first % group == 0))), ("VB", str(int(second % group == 0)))
+
+
+def shape_of(kind: str, g: Geometry, f: int) -> tuple[int, int, int]:
+    """(rows, columns, independent layers) of the product."""
+    if kind == "fwd":
+        return g.images * g.places, f, 1
+    if kind == "data":
+        rows = g.images * prod(-(-n // s) for n, s in zip(g.size, g.strides))
+        return rows, g.channels, prod(g.strides)
+    return g.taps * g.channels, f, max(1, g.images * g.places // SPLIT_ROWS)
+
+
+def ranked(kind: str, g: Geometry, f: int, dtype: str) -> list[Tile]:
+    """The tiles, the one first that is estimated to be done first."""
+    m, n, layers = shape_of(kind, g, f)
+
+    def cost(tile: Tile) -> float:
+        blocks = -(-m // tile.rows) * -(-n // tile.columns) * layers
+        return -(-blocks // MULTIPROCESSORS) * tile.rows * tile.columns / tile.pace
+
+    return sorted(DOUBLE_TILES if dtype == "float64" else TILES, key=cost)
+
+
+def split(rows: int, blocks: int) -> tuple[int, int]:
+    """(splits, rows of each) so that `blocks` blocks of each keep the device busy twice over."""
+    splits = max(1, min(2 * MULTIPROCESSORS // max(blocks, 1), rows // SPLIT_ROWS))
+    run = -(-(-(-rows // splits)) // 32) * 32            # whole k-tiles
+    return -(-rows // run), run
+
+
+def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: Tile) -> LaunchPlan:
+    """The launch of one product; of the weight gradient one more if it is split."""
+    m, n, layers = shape_of(kind, g, f)
+    inner = {"fwd": (g.channels, f), "data": (f, f), "weight": (g.channels, f)}[kind]
+    blocks = -(-m // tile.rows) * -(-n // tile.columns)
+    splits, run = split(g.images * g.places, blocks) if kind == "weight" else (1, 0)
+    names = (("T", c_type(dtype)), *tile.names, *vectors(dtype, *inner),
+             *((("RANK", "3"),) if len(g.size) > 2 else ()),
+             *((("PART", "1"),) if splits > 1 else ()))
+    gather = gather_argument(g, f, kind, tile.columns, run)
+    refs, more = {"fwd": ((In(0), In(1), None, Out(0)), (np.int32(0),)),
+                  "data": ((In(0), In(1), Out(0)), ()),
+                  "weight": ((In(0), In(1), Temp(0) if splits > 1 else Out(0)), ())}[kind]
+    first = Launch(f"conv_implicit_{kind}", (blocks, 1, splits if kind == "weight" else layers),
+                   (tile.threads,), (*refs, gather, *more), defines=names, file="conv_implicit.cu")
+    if splits == 1:
+        return LaunchPlan((first,))
+    join = Launch("conv_implicit_join", grid_for(m * n), (256,),
+                  (Temp(0), Out(0), np.int32(m * n), np.int32(splits)),
+                  defines=(("T", c_type(dtype)),), file="conv_implicit.cu")
+    return LaunchPlan((first, join), (splits * m * n * np.dtype(arithmetic(dtype)).itemsize,))
+
+
+# ---- which of them
+
+# Channels of the gathered array from which on the library's products are expected to gain more than
+# writing out the columns costs: an estimate for an H200, to be measured.
+COLUMNS_FROM = 512
+TRIED = 3                                # tiles that a device which can measure tries out
+
+
+def choices(kind: str, by_columns: Plan) -> Callable[..., dict[str, LaunchPlan]]:
+    """The `choices` of the kernel record of one product. Names of plans:
+
+    "product": the operands are matrices as they lie; "columns": the columns are written first;
+    "implicit 128x64": one launch with tiles of that size.
+    """
+    def choose(op, ins: Types, outs: Types, traits: Traits) -> dict[str, LaunchPlan]:
+        columns = by_columns(op, ins, outs)
+        g, f = problem(kind, op, ins)
+        if any(t.size == 0 for t in (*ins[:2], *outs)) or column_is_input(g):
+            return {"product": columns}
+        if not fits(g, f, kind):
+            return {"columns": columns}
+        dtype = ins[0].dtype
+        plans = {f"implicit {tile.rows}x{tile.columns}": implicit(kind, g, f, dtype, tile)
+                 for tile in ranked(kind, g, f, dtype)[:TRIED]}
+        gathered = f if kind == "data" else g.channels
+        if gathered >= COLUMNS_FROM:
+            return {"columns": columns, **plans}
+        return {**plans, "columns": columns}
+
+    return choose
+
+
+def problem(kind: str, op, ins: Types) -> tuple[Geometry, int]:
+    """(geometry, filters) of a convolution op on operands of these types."""
+    if kind == "weight":
+        return op.geometry(ins[0].shape), ins[1].shape[-1]
+    return op.geometry(*(t.shape for t in ins)), ins[1].shape[-1]

@@ -1,0 +1,93 @@
+"""conv_implicit.cu: the three products of a convolution against float64, within rounding."""
+import numpy as np
+import pytest
+
+from gpukeras.ops import plans_implicit
+
+from harness import run_kernel, run_plan
+from implicit import CASES, KINDS, Problem
+
+BUDGETS = {"conv_implicit_fwd": 168, "conv_implicit_data": 168, "conv_implicit_weight": 168,
+           "conv_implicit_join": 40}
+ENTRIES = {"fwd": "conv_implicit_fwd", "data": "conv_implicit_data",
+           "weight": "conv_implicit_weight"}
+VARIANTS = [(("VA", "1"), ("VB", "1"), *tile.names) for tile in plans_implicit.TILES[:3]]
+
+
+def run(problem, tile=None, **kwargs):
+    how = problem.kind, problem.g, problem.f, problem.stored
+    plan = plans_implicit.implicit(*how, tile or plans_implicit.ranked(*how)[0])
+    assert plan.steps[0].entry == ENTRIES[problem.kind]
+    return run_plan(plan, problem.arrays, problem.empty, **kwargs)[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", CASES)
+def test_products_are_those_of_float64(name, kind):
+    problem = Problem(CASES[name], kind)
+    problem.check(run(problem))
+
+
+def tile_id(tile):
+    return f"{tile.rows}x{tile.columns}"
+
+
+@pytest.mark.parametrize("tile", plans_implicit.TILES, ids=tile_id)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["3x3", "odd", "many filters"])
+def test_every_tile_makes_the_product(name, kind, tile):
+    problem = Problem(CASES[name], kind)
+    problem.check(run(problem, tile, schedules=("random",)))
+
+
+@pytest.mark.parametrize("stored", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["3x3", "strided odd", "many filters"])
+def test_every_type_is_summed_as_it_should(name, kind, stored):
+    problem = Problem(CASES[name], kind, stored)
+    got = run(problem, schedules=("reverse",))
+    problem.check(got, summed="float64" if stored == "float64" else "float32")
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16"])
+def test_splits_of_the_weight_gradient_are_added_in_order(stored, monkeypatch):
+    monkeypatch.setattr(plans_implicit, "SPLIT_ROWS", 32)
+    problem = Problem((4, (9, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 5, 8), "weight", stored)
+    plan = plans_implicit.implicit("weight", problem.g, problem.f, stored, plans_implicit.TILES[-1])
+    assert [step.entry for step in plan.steps] == ["conv_implicit_weight", "conv_implicit_join"]
+    assert plan.steps[0].grid[2] == 9                        # 288 places in runs of 32
+    problem.check(run_plan(plan, problem.arrays, problem.empty)[0])
+
+
+def test_long_and_wide_products_have_many_tiles():
+    case = (2, (13, 11), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 36, 68)
+    for kind in KINDS:
+        problem = Problem(case, kind)
+        problem.check(run(problem, plans_implicit.TILES[0], schedules=("random",)))
+
+
+@pytest.mark.parametrize("relu", [0, 1])
+def test_bias_and_rectifier_follow_the_sums(relu):
+    problem = Problem(CASES["many filters"], "fwd")
+    plan = plans_implicit.implicit("fwd", problem.g, problem.f, "float32", plans_implicit.TILES[1])
+    step, = plan.steps
+    bias = np.linspace(-9, 9, problem.f).astype("f4")
+    *_, gather, _ = step.args
+    args = [*problem.arrays, bias, *problem.empty, gather, np.int32(relu)]
+    got = run_kernel(step.file, step.entry, step.grid, step.block, args, step.defines)[3]
+    problem.want = problem.want + bias
+    if relu:
+        problem.want = np.maximum(problem.want, 0)
+    problem.check(got)
+
+
+def test_no_byte_of_the_operands_is_read_twice_from_one_block():
+    """One block, 1x1 strided: every byte that counts is read once, every result written once."""
+    from gpukeras.devices.emu.kernel import traffic
+
+    problem = Problem((1, (8, 8), (1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1), 16, 32), "fwd")
+    traffic()
+    run(problem, plans_implicit.TILES[-1], schedules=("forward",))
+    moved = traffic()
+    assert moved["global_read"] == 4 * (16 * 16 + 16 * 32)
+    assert moved["global_written"] == 4 * 16 * 32
