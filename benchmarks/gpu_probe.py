@@ -13,7 +13,7 @@ from statistics import median
 
 import numpy as np
 
-from gpukeras import devices
+from gpukeras import config, devices
 from gpukeras.devices.codegen import FusedModule, launch_shape
 from gpukeras.devices.launcher import KernelDevice, KernelExecutable
 from gpukeras.function import function
@@ -70,9 +70,9 @@ def products(driver, small: bool) -> None:
         rng = np.random.default_rng(0)
         a, b = (rng.standard_normal((m, m), dtype="f4") for _ in range(2))
         da, db, dc = driver.to_device(a), driver.to_device(b), driver.empty((m, m), "f4")
-        driver.gemm(da, db, dc, m, m, m)
+        driver.gemm(da, db, dc, m, m, m, math=config.math_mode())
         with driver.capture() as graph:
-            driver.gemm(da, db, dc, m, m, m)
+            driver.gemm(da, db, dc, m, m, m, math=config.math_mode())
         seconds = timed(driver, graph.launch, 3 if small else 20)
         got, rows = driver.download(dc)[:64], a[:64].astype("f8") @ b
         error = np.linalg.norm(got - rows) / np.linalg.norm(rows)
@@ -118,8 +118,10 @@ def main() -> None:
         driver = EmuDriver()
     else:
         from gpukeras.devices.cuda import CudaDriver
-        driver = CudaDriver(precision="tf32" if options.tf32 else "float32")
-        print(f"sm_{driver.arch}, precision {driver.precision}")
+        driver = CudaDriver()
+    if options.tf32:
+        config.math = "tf32"
+    print(f"{driver.device_name}, sm_{driver.arch}, {config.math_mode()}")
     for part in (launches, products, steps):
         part(driver, options.emu)
 

@@ -10,7 +10,7 @@
 // conv_implicit_join    part[splits,n] -> gw[n]                 adds the splits in their order
 //   bytes 4 * splits * n + sizeof(T) * n
 //
-// Rows m, columns n and the sum k are those of implicit.cuh. One block makes a tile of BM by BN from
+// Rows m, columns n and the sum k: see implicit.cuh. One block makes a tile of BM by BN from
 // tiles of BK along k, two in shared memory in turn: while one is used the next is on its way in
 // registers. A thread holds TM by TN sums; a warp is 8 threads wide where the tile allows, so that
 // one 128-byte read of shared memory serves it for each operand. T storage, A sums; VA, VB: 1 where

@@ -30,7 +30,7 @@ def driver(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", cupy)
 
     def compile_cubin(text, name, defines, arch):
-        assert arch == "90"
+        assert arch == 90
         return types.SimpleNamespace(code=module_text(text, defines).encode())
 
     monkeypatch.setattr(nvrtc, "compile_cubin", compile_cubin)
