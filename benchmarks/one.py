@@ -1,7 +1,7 @@
-"""Time one engine on one workload in this process: `one.py ENGINE WORKLOAD THREADS SECONDS DEVICE`.
+"""Time one engine in this process: `one.py ENGINE WORKLOAD[,...] THREADS SECONDS DEVICE`.
 
-Prints one JSON line: median and best ms per training step inside fit, processor ms per step (which
-a busy machine disturbs less), seconds to import.
+Prints one JSON line per workload: median and best ms per training step inside fit, processor ms per
+step (which a busy machine disturbs less), seconds to import.
 Started by fit.py, which sets the thread count and interleaves the engines.
 
 Every engine gets the same arrays, the same model, the same optimizer with Keras's defaults, and
@@ -13,10 +13,12 @@ import json
 import os
 import sys
 import time
+import traceback
 
 from workloads import WORKLOADS, arrays, keras_model, torch_model
 
-ENGINES = ("gpukeras", "torch", "tf_keras", "keras3", "keras3-jax", "keras3-torch")
+ENGINES = ("gpukeras", "torch", "torch-compile", "jax", "tf_keras", "keras3", "keras3-jax",
+           "keras3-torch", "keras2")
 WARM_EPOCHS = 2
 
 
@@ -54,8 +56,8 @@ def run_keras(keras, workload, seconds):
     return epochs
 
 
-def run_torch(workload, threads, seconds, device):
-    """The same of a plain eager loop: shuffle, gather, step, sums of loss and hits."""
+def run_torch(workload, threads, seconds, device, compiled=False):
+    """The same of a plain loop: shuffle, gather, step, sums of loss and hits; eager or compiled."""
     import torch
     torch.set_num_threads(threads)
     x, y = arrays(workload)
@@ -65,6 +67,8 @@ def run_torch(workload, threads, seconds, device):
     device = "cuda" if device == "gpu" else "cpu"
     x, y = x.to(device), y.to(device)
     net, optimizer = torch_model(torch, workload, device)
+    if compiled:
+        net = torch.compile(net, mode="reduce-overhead" if device == "cuda" else "default")
     if WORKLOADS[workload].predicts:
         with torch.no_grad():
             net.eval()
@@ -92,6 +96,50 @@ def run_torch(workload, threads, seconds, device):
         float(loss_sum), float(hits)
         epochs.append(since(start))
     return epochs
+
+
+def run_jax(workload, seconds):
+    """The same of one jitted function: Keras 3's layers and optimizer, no fit, data resident."""
+    import jax
+    import keras
+    from jax import numpy as jnp
+    x, y = (jax.device_put(a) for a in arrays(workload))
+    batch, count = WORKLOADS[workload].batch, WORKLOADS[workload].steps
+    model = keras_model(keras, workload)
+    optimizer = model.optimizer
+    optimizer.build(model.trainable_variables)
+    state = tuple([v.value for v in part] for part in (
+        model.trainable_variables, model.non_trainable_variables, optimizer.variables))
+    if WORKLOADS[workload].predicts:
+        call = jax.jit(lambda x: model.stateless_call(*state[:2], x, training=False)[0])
+        return repeat(lambda: jax.device_get(call(x)), seconds)
+
+    def loss_of(weights, rest, x, y):
+        out, rest = model.stateless_call(weights, rest, x, training=True)
+        return keras.losses.categorical_crossentropy(y, out).mean(), (out, rest)
+
+    def step(state, sums, order, i):
+        rows = jax.lax.dynamic_slice_in_dim(order, i * batch, batch)
+        xb, yb = x[rows], y[rows]
+        weights, rest, slots = state
+        (loss, (out, rest)), grads = jax.value_and_grad(loss_of, has_aux=True)(
+            weights, rest, xb, yb)
+        weights, slots = optimizer.stateless_apply(slots, grads, weights)
+        hits = (out.argmax(-1) == yb.argmax(-1)).sum()
+        return (weights, rest, slots), sums + jnp.stack([loss * batch, hits.astype(float)])
+
+    step = jax.jit(step, donate_argnums=(0, 1))
+    key = jax.random.key(0)
+
+    def epoch():
+        nonlocal state, key
+        key, now = jax.random.split(key)
+        order, sums = jax.random.permutation(now, len(x)), jnp.zeros(2)
+        for i in range(count):
+            state, sums = step(state, sums, order, i)
+        jax.device_get(sums)
+
+    return repeat(epoch, seconds)
 
 
 def repeat(call, seconds):
@@ -127,42 +175,66 @@ def extras(keras, workload):
             "predict_one_ms": median_ms(lambda: model.predict(x[:1], verbose=0), 60)}
 
 
+def imported(engine, threads):
+    """(the module that has Keras's names, or torch; its version; seconds to import it)"""
+    start = time.perf_counter()
+    if engine.startswith("torch"):
+        import torch as module
+    elif engine.startswith("keras3") or engine == "jax":
+        os.environ["KERAS_BACKEND"] = engine.replace("keras3", "").strip("-") or "tensorflow"
+        import keras as module
+    elif engine == "keras2":
+        import keras as module
+    elif engine == "tf_keras":
+        import tf_keras as module
+    else:
+        import gpukeras as module
+    seconds = time.perf_counter() - start
+    if "tensorflow" in sys.modules:
+        import tensorflow as tf
+        if engine == "keras2":                     # TensorFlow 1
+            config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads,
+                                              inter_op_parallelism_threads=threads)
+            module.backend.set_session(tf.compat.v1.Session(config=config))
+        else:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+    return module, module.__version__, seconds
+
+
+def measured(module, engine, workload, threads, seconds, device):
+    """The figures of one workload."""
+    more = {}
+    if engine.startswith("torch"):
+        epochs = run_torch(workload, threads, seconds, device, engine == "torch-compile")
+    elif engine == "jax":
+        epochs = run_jax(workload, seconds)
+    else:
+        epochs = run_keras(module, workload, seconds)
+        if workload == "mlp":
+            more = extras(module, workload)
+    steps = WORKLOADS[workload].steps
+    kept, cpu = (sorted(values) for values in zip(*epochs[WARM_EPOCHS:]))
+    return {"step_ms": kept[len(kept) // 2] / steps * 1e3, "best_ms": kept[0] / steps * 1e3,
+            "cpu_ms": cpu[len(cpu) // 2] / steps * 1e3, "epochs": len(kept), **more}
+
+
 def main():
-    engine, workload, threads, seconds, device = sys.argv[1:6]
+    engine, workloads, threads, seconds, device = sys.argv[1:6]
     threads, seconds = int(threads), float(seconds)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    start = time.perf_counter()
-    more = {}
-    if engine == "torch":
-        import torch
-        version = torch.__version__
-        imported = time.perf_counter() - start
-        epochs = run_torch(workload, threads, seconds, device)
-    else:
-        if engine.startswith("keras3"):
-            os.environ["KERAS_BACKEND"] = engine.partition("-")[2] or "tensorflow"
-            import keras
-        elif engine == "tf_keras":
-            import tf_keras as keras
-        else:
-            import gpukeras as keras
-        imported = time.perf_counter() - start
-        version = keras.__version__
-        if "tensorflow" in sys.modules:
-            import tensorflow as tf
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(threads)
-        epochs = run_keras(keras, workload, seconds)
-        if workload == "mlp":
-            more = extras(keras, workload)
-    steps = WORKLOADS[workload].steps
-    kept, cpu = (sorted(values) for values in zip(*epochs[WARM_EPOCHS:]))
-    print(json.dumps({"engine": engine, "workload": workload, "version": version,
-                      "import_s": imported, "step_ms": kept[len(kept) // 2] / steps * 1e3,
-                      "best_ms": kept[0] / steps * 1e3,
-                      "cpu_ms": cpu[len(cpu) // 2] / steps * 1e3, "epochs": len(kept), **more}))
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    module, version, import_s = imported(engine, threads)
+    for workload in workloads.split(","):
+        try:
+            figures = measured(module, engine, workload, threads, seconds, device)
+        except Exception:                          # the other workloads shall still be measured
+            traceback.print_exc()
+            continue
+        print(json.dumps({"engine": engine, "workload": workload, "version": version,
+                          "import_s": import_s, **figures}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The models of the benchmark, in Keras's words and in torch's, and their data.
 
-To add one: a line in WORKLOADS, its words in fit.py, a function `name_keras(keras, inputs)` ->
+To add one: a line in WORKLOADS, and for a new model a function `name_keras(keras, inputs)` ->
 (outputs, optimizer) and a function `name_torch(nn)` -> module (channels first), named in KERAS and
 TORCH below.
 """
@@ -9,23 +9,41 @@ from typing import NamedTuple
 
 
 class Workload(NamedTuple):
-    """`steps` per epoch; `predicts`: times predict_on_batch, not the training step in fit."""
+    """One line of the table.
 
+    `words` say it; `steps` are those of an epoch; `predicts`: predict_on_batch is timed, not the
+    training step in fit; `on`: "both", or the only device that it is meant for.
+    """
+
+    words: str
     model: str
     shape: tuple
     classes: int
     batch: int
     steps: int
     predicts: bool = False
+    on: str = "both"
 
 
 WORKLOADS = {
-    "mlp": Workload("mlp", (784,), 10, 32, 150),
-    "cnn": Workload("cnn", (28, 28, 1), 10, 128, 12),
-    "cnn3": Workload("cnn3", (28, 28, 1), 10, 32, 30),
-    "resnet20": Workload("resnet20", (32, 32, 3), 10, 32, 8),
-    "vgg16-predict-1": Workload("vgg16", (224, 224, 3), 1000, 1, 1, True),
-    "vgg16-predict-8": Workload("vgg16", (224, 224, 3), 1000, 8, 1, True),
+    "mlp": Workload("MLP 784-400-10, RMSprop, batch 32", "mlp", (784,), 10, 32, 150),
+    "cnn": Workload("CNN 5x5x32, 5x5x64, 1000, 10, Adam, batch 128", "cnn", (28, 28, 1), 10, 128,
+                    12),
+    "cnn3": Workload("CNN 3x3x32 twice, 128, dropout, Adam, batch 32", "cnn3", (28, 28, 1), 10, 32,
+                     30),
+    "resnet20": Workload("ResNet-20, 32x32x3, Adam, batch 32", "resnet20", (32, 32, 3), 10, 32, 8),
+    "resnet20-128": Workload("ResNet-20, 32x32x3, Adam, batch 128", "resnet20", (32, 32, 3), 10,
+                             128, 8, on="gpu"),
+    "resnet20-1024": Workload("ResNet-20, 32x32x3, Adam, batch 1024", "resnet20", (32, 32, 3), 10,
+                              1024, 4, on="gpu"),
+    "vgg16": Workload("VGG16, 224x224x3, Adam, batch 64", "vgg16", (224, 224, 3), 1000, 64, 2,
+                      on="gpu"),
+    "vgg16-predict-1": Workload("VGG16 inference, batch 1", "vgg16", (224, 224, 3), 1000, 1, 1,
+                                True),
+    "vgg16-predict-8": Workload("VGG16 inference, batch 8", "vgg16", (224, 224, 3), 1000, 8, 1,
+                                True),
+    "dense": Workload("Dense 4096-4096-4096, SGD, batch 4096", "dense", (4096,), 4096, 4096, 4,
+                      on="gpu"),
 }
 RESNET_STAGES, RESNET_BLOCKS = (16, 32, 64), 3     # He et al. 2015, arXiv:1512.03385, section 4.2
 VGG_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -45,6 +63,10 @@ def arrays(workload):
 
 def mlp_keras(keras, x):
     return keras.layers.Dense(400, activation="relu")(x), keras.optimizers.RMSprop()
+
+
+def dense_keras(keras, x):
+    return keras.layers.Dense(4096, activation="relu")(x), keras.optimizers.SGD()
 
 
 def cnn_keras(keras, x):
@@ -97,7 +119,7 @@ def vgg16_keras(keras, x):
 
 
 KERAS = {"mlp": mlp_keras, "cnn": cnn_keras, "cnn3": cnn3_keras, "resnet20": resnet20_keras,
-         "vgg16": vgg16_keras}
+         "vgg16": vgg16_keras, "dense": dense_keras}
 
 
 def keras_model(keras, workload):
@@ -115,6 +137,10 @@ def keras_model(keras, workload):
 
 def mlp_torch(nn):
     return nn.Sequential(nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 10))
+
+
+def dense_torch(nn):
+    return nn.Sequential(nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 4096))
 
 
 def cnn_torch(nn):
@@ -166,7 +192,7 @@ def vgg16_torch(nn):
 
 
 TORCH = {"mlp": mlp_torch, "cnn": cnn_torch, "cnn3": cnn3_torch, "resnet20": resnet20_torch,
-         "vgg16": vgg16_torch}
+         "vgg16": vgg16_torch, "dense": dense_torch}
 
 
 def torch_model(torch, workload, device):
@@ -174,4 +200,6 @@ def torch_model(torch, workload, device):
     net = TORCH[WORKLOADS[workload].model](torch.nn).to(device)
     if workload == "mlp":
         return net, torch.optim.RMSprop(net.parameters(), lr=1e-3, alpha=0.9, eps=1e-7)
+    if workload == "dense":
+        return net, torch.optim.SGD(net.parameters(), lr=0.01)
     return net, torch.optim.Adam(net.parameters(), eps=1e-7)
