@@ -13,7 +13,8 @@ their fit does, has the data there before it starts.
 The floor is what the workload's products of matrices take at the speed of one large product here;
 on a GPU also what all bytes take at the speed of memory, if that is more (roofline.py).
 
-The table goes to the screen and, with processor, versions and date, to benchmarks/results/, with a picture.
+The table goes to the screen and, with processor, versions, date and a picture, to
+benchmarks/results/.
 """
 
 import argparse
@@ -193,8 +194,8 @@ def main():
           f"engines: {', '.join(engines)}"
           + (f"; not installed: {', '.join(absent)}" if absent else ""))
     roof = floors(args)
-    print("ceilings: " + ", ".join(f"{v:,.0f} {k[:-1] if k == 'gflops' else k[:-2]}/s".upper()
-                                   for k, v in roof["ceilings"].items()))
+    if roof["ceilings"]:
+        print("ceilings: {gflops:,.0f} GFLOP/s, {gbytes:,.0f} GB/s".format(**roof["ceilings"]))
     found = collect(args, engines)
     print_tables(found, engines, roof["floor_ms"])
     print(f"\nwritten to {save(args, found, roof)}")

@@ -21,7 +21,8 @@ def draw(record, path):
     results = {w: {e: middle(r) for e, r in engines.items()}
                for w, engines in record["results"].items()}
     engines = list(dict.fromkeys(e for row in results.values() for e in row))
-    figure, axes = plt.subplots(figsize=(9, 1 + 0.22 * len(results) * (len(engines) + 1)))
+    figure, axes = plt.subplots(figsize=(9, 1.4 + 0.22 * len(results) * (len(engines) + 1)),
+                                layout="constrained")
     colours = plt.get_cmap("tab10").colors
     height = 0.8 / max(len(engines), 1)
     for i, engine in enumerate(engines):
@@ -44,8 +45,9 @@ def draw(record, path):
     axes.set_title(f"{record['cpu'] if record['device'] == 'cpu' else record['device']}, "
                    f"{record['threads']} threads, {record['date'][:10]}", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=7, frameon=False, loc="lower right")
-    figure.tight_layout()
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.margins(x=0.15)
+    figure.legend(fontsize=7, frameon=False, loc="outside upper center", ncols=5)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
