@@ -5,10 +5,10 @@
 //   bytes sizeof(T) * (x + w + y) from memory, x again from cache for each tap; flops 2*rows*K*C*F
 // conv_implicit_data    gy[N,S',F] w[K,C,F] -> gx[N,S,C]       the same with x and y changed about
 //   blockIdx.z: phase of the strides, so that no tap is tried in vain
-// conv_implicit_weight  x[N,S,C] gy[N,S',F] -> part[splits,K*C,F], or gw[K,C,F] where splits is 1
-//   blockIdx.z: split of the places; bytes as above, and 4 * splits * K*C*F written
-// conv_implicit_join    part[splits,n] -> gw[n]                 adds the splits in their order
-//   bytes 4 * splits * n + sizeof(T) * n
+// conv_implicit_weight  x[N,S,C] gy[N,S',F] -> gw[K,C,F]
+//   blockIdx.z: split of the places; where there are several, each block leaves its sums in part
+//   [tiles, splits, BM * BN], and the last one of a tile adds them in their order: no atomics but
+//   the ticket, the same bits in every run; bytes as above, and 2 * 4 * splits * tiles * BM * BN
 //
 // Rows m, columns n and the sum k: see implicit.cuh. One block makes a tile of BM by BN from
 // tiles of BK along k, two in shared memory in turn: while one is used the next is on its way in
@@ -246,15 +246,39 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_data
     }
 }
 
-#ifdef PART  // several splits: sums in full precision for conv_implicit_join
-typedef A Part;
-#else
-typedef T Part;
-#endif
+// All splits of this tile, added in their order, in the block that comes last; false in others.
+__device__ __forceinline__ bool join(Sums& sums, A* part, unsigned* tickets) {
+    Chunk* mine = (Chunk*)part + (i64)blockIdx.x * gridDim.z * (BM * BN / CHUNK) + threadIdx.x;
+    const int one = BM * BN / CHUNK;
+#pragma unroll
+    for (int i = 0; i < TM; ++i)
+#pragma unroll
+        for (int j = 0; j < TN; j += CHUNK) {
+            Chunk out;
+#pragma unroll
+            for (int e = 0; e < CHUNK; ++e) out.v[e] = sums.v[i][j + e];
+            mine[(int)blockIdx.z * one + (i * TN + j) / CHUNK * THREADS] = out;
+        }
+    if (!comes_last(tickets + blockIdx.x, gridDim.z)) return false;
+#pragma unroll
+    for (int i = 0; i < TM; ++i)
+#pragma unroll
+        for (int j = 0; j < TN; ++j) sums.v[i][j] = (A)0.f;
+    for (int s = 0; s < (int)gridDim.z; ++s)
+#pragma unroll
+        for (int i = 0; i < TM; ++i)
+#pragma unroll
+            for (int j = 0; j < TN; j += CHUNK) {
+                const Chunk add = mine[s * one + (i * TN + j) / CHUNK * THREADS];
+#pragma unroll
+                for (int e = 0; e < CHUNK; ++e) sums.v[i][j + e] += add.v[e];
+            }
+    return true;
+}
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_weight(
-    const T* __restrict__ x_nsc, const T* __restrict__ gy_nsf, Part* __restrict__ gw_kcf,
-    Gather g) {
+    const T* __restrict__ x_nsc, const T* __restrict__ gy_nsf, T* __restrict__ gw_kcf, A* part,
+    unsigned* tickets, Gather g) {
     int m0, n0;
     tile_of(g, m0, n0);
     const Turn turn(g, 0);
@@ -264,23 +288,14 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_weig
     __shared__ Tiles tiles;
     Sums sums;
     multiply(a, b, g, turn, begin, end, sums, tiles);
+    if (gridDim.z > 1 && !join(sums, part, tickets)) return;
 #pragma unroll
     for (int i = 0; i < TM; ++i) {
         const int m = m0 + sums.row(i);
         if (m >= turn.k) continue;
 #pragma unroll
         for (int j = 0; j < TN; j += CHUNK)
-            put(sums, i, j, gw_kcf + ((i64)blockIdx.z * turn.k + m) * g.columns + n0,
-                g.columns - n0, g.columns % CHUNK == 0);
+            put(sums, i, j, gw_kcf + (i64)m * g.columns + n0, g.columns - n0,
+                g.columns % CHUNK == 0);
     }
-}
-
-extern "C" __global__ void conv_implicit_join(const A* __restrict__ part_sn, T* __restrict__ gw_n,
-                                              int n, int splits) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= n) return;
-    A sum = (A)0.f;
-#pragma unroll 8
-    for (int s = 0; s < splits; ++s) sum += part_sn[(i64)s * n + i];
-    gw_n[i] = (T)sum;
 }

@@ -14,7 +14,7 @@ from typing import Any, Callable, Sequence
 
 from ..config import cache_dir, math_mode
 from ..errors import DeviceError, KernelError
-from ..ops.record import Fill, Gemm, In, Launch, LaunchPlan, Out, Temp, Traits
+from ..ops.record import Fill, Gemm, In, Launch, LaunchPlan, Out, Temp, Tickets, Traits
 from ..passes.schedule import Step
 from .array import RAW, DeviceArray
 from .driver import Driver, GemmCall
@@ -112,6 +112,11 @@ def bind_plan(driver: Driver, op: Any, plan: LaunchPlan,
         found = where[type(ref)][ref.index]
         return found.view(offset=ref.offset) if ref.offset else found
 
+    def tickets(count: int) -> DeviceArray:
+        out = driver.empty((count,), "uint32")
+        driver.fill(out, 0)
+        return out
+
     def bind(item: Launch | Gemm | Fill) -> Callable[[], None]:
         if isinstance(item, Fill):
             return driver.bind_fill(array(item.ref).raw().view(shape=(item.nbytes,)), item.byte)
@@ -121,7 +126,8 @@ def bind_plan(driver: Driver, op: Any, plan: LaunchPlan,
                 "math": math_mode()}))
         file = item.file or op.cuda.file
         kernel = driver.load(kernel_source(file), file, item.defines).kernel(item.entry)
-        args = [array(a) if isinstance(a, (In, Out, Temp)) else a for a in item.args]
+        args = [array(a) if isinstance(a, (In, Out, Temp)) else
+                tickets(a.count) if isinstance(a, Tickets) else a for a in item.args]
         return driver.bind(kernel, item.grid, item.block, args, item.smem)
 
     return [bind(item) for item in plan.steps]

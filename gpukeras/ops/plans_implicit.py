@@ -8,9 +8,9 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from ..graph.types import TensorType
-from .plans import DIVISION, arithmetic, c_type, division, grid_for
+from .plans import DIVISION, arithmetic, c_type, division
 from .plans_conv import column_is_input, three
-from .record import In, Launch, LaunchPlan, Out, Temp, Traits
+from .record import In, Launch, LaunchPlan, Out, Temp, Tickets, Traits
 from .window import Geometry
 
 Types = tuple[TensorType, ...]
@@ -142,26 +142,24 @@ def split(rows: int, blocks: int) -> tuple[int, int]:
 
 
 def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: Tile) -> LaunchPlan:
-    """The launch of one product; of the weight gradient one more if it is split."""
+    """The launch of one product. The weight gradient is split along the places, and each split
+    leaves its sums in scratch memory for the block that comes last."""
     m, n, layers = shape_of(kind, g, f)
     inner = {"fwd": (g.channels, f), "data": (f, f), "weight": (g.channels, f)}[kind]
     blocks = -(-m // tile.rows) * -(-n // tile.columns)
     splits, run = split(g.images * g.places, blocks) if kind == "weight" else (1, 0)
-    names = (("T", c_type(dtype)), *tile.names, *vectors(dtype, *inner),
-             *((("RANK", "3"),) if len(g.size) > 2 else ()),
-             *((("PART", "1"),) if splits > 1 else ()))
     gather = gather_argument(g, f, kind, tile.columns, run)
-    refs, more = {"fwd": ((In(0), In(1), None, Out(0)), (np.int32(0),)),
-                  "data": ((In(0), In(1), Out(0)), ()),
-                  "weight": ((In(0), In(1), Temp(0) if splits > 1 else Out(0)), ())}[kind]
-    first = Launch(f"conv_implicit_{kind}", (blocks, 1, splits if kind == "weight" else layers),
-                   (tile.threads,), (*refs, gather, *more), defines=names, file="conv_implicit.cu")
-    if splits == 1:
-        return LaunchPlan((first,))
-    join = Launch("conv_implicit_join", grid_for(m * n), (256,),
-                  (Temp(0), Out(0), np.int32(m * n), np.int32(splits)),
-                  defines=(("T", c_type(dtype)),), file="conv_implicit.cu")
-    return LaunchPlan((first, join), (splits * m * n * np.dtype(arithmetic(dtype)).itemsize,))
+    several = (Temp(0), Tickets(blocks)) if splits > 1 else (None, None)
+    args = {"fwd": (In(0), In(1), None, Out(0), gather, np.int32(0)),
+            "data": (In(0), In(1), Out(0), gather),
+            "weight": (In(0), In(1), Out(0), *several, gather)}[kind]
+    names = (("T", c_type(dtype)), *tile.names, *vectors(dtype, *inner),
+             *((("RANK", "3"),) if len(g.size) > 2 else ()))
+    scratch = splits * blocks * tile.rows * tile.columns * np.dtype(arithmetic(dtype)).itemsize
+    return LaunchPlan((Launch(f"conv_implicit_{kind}",
+                              (blocks, 1, splits if kind == "weight" else layers),
+                              (tile.threads,), args, defines=names, file="conv_implicit.cu"),),
+                      (scratch,) if splits > 1 else ())
 
 
 # ---- which of them

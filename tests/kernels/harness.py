@@ -18,7 +18,7 @@ import pytest
 from gpukeras.devices.driver import Driver
 from gpukeras.devices.emu import EmuDriver
 from gpukeras.devices.sources import expand_includes, kernel_source
-from gpukeras.ops.record import In, Out, Temp
+from gpukeras.ops.record import In, Out, Temp, Tickets
 
 ALL = ("forward", "reverse", "random")
 ARCHITECTURES = (75, 80, 90, 100, 120)
@@ -81,12 +81,15 @@ def run_plan(plan, ins, outs, file="", **kwargs):
     memory = {In: list(ins), Out: list(outs),
               Temp: [np.full(max(n, 1), 255, "u1").view("V1") for n in plan.temps]}
     for step in plan.steps:
-        refs = [a for a in step.args if type(a) in memory]
-        args = [memory[type(a)][a.index] if type(a) in memory else a for a in step.args]
+        args = [memory[type(a)][a.index] if type(a) in memory else
+                np.zeros(a.count, "u4") if isinstance(a, Tickets) else a for a in step.args]
         results = run_kernel(step.file or file, step.entry, step.grid, step.block, args,
                              step.defines, smem=step.smem, **kwargs)
-        for ref, result in zip(refs, results):
-            memory[type(ref)][ref.index] = result
+        for ref, result in zip((a for a in step.args if type(a) in (*memory, Tickets)), results):
+            if isinstance(ref, Tickets):
+                assert not result.any(), f"{step.entry} leaves its tickets used"
+            else:
+                memory[type(ref)][ref.index] = result
     return memory[Out]
 
 
