@@ -17,6 +17,7 @@ from .narrow import narrow
 from .near import near
 from .plan import plan
 from .pool import pool
+from .recurrent import recurrent
 from .schedule import Schedule, make_schedule
 from .simplify import simplify, write_out
 from .stabilise import stabilise
@@ -32,6 +33,7 @@ PASSES: list[tuple[str, Callable[[Graph, Target], Graph]]] = [
     ("expand", expand),
     ("lower", lambda graph, target: graph if target.kernels else lower(graph)),
     ("simplify again", lambda graph, target: layout(simplify(graph))),
+    ("recurrent", recurrent),
     ("near", near),
     ("pool", lambda graph, target: pool(graph)),
     ("fuse", fuse),
