@@ -38,6 +38,7 @@ NEEDS = {"torch": ("torch",), "torch-compile": ("torch",), "jax": ("keras", "jax
          "tf_keras": ("tf_keras", "tensorflow"), "keras3": ("keras", "tensorflow"),
          "keras3-jax": ("keras", "jax"), "keras3-torch": ("keras", "torch")}
 
+
 def cpu_name():
     """The processor's name, as the system tells it."""
     try:

@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 
-from workloads import WORKLOADS, arrays, keras_model, torch_model
+from workloads import WORKLOADS, arrays, keras_model, torch_loss, torch_model
 
 ENGINES = ("gpukeras", "torch", "torch-compile", "jax", "tf_keras", "keras3", "keras3-jax",
            "keras3-torch", "keras2")
@@ -62,8 +62,8 @@ def run_torch(workload, threads, seconds, device, compiled=False):
     torch.set_num_threads(threads)
     x, y = arrays(workload)
     batch, count = WORKLOADS[workload].batch, WORKLOADS[workload].steps
-    x = torch.from_numpy(x if x.ndim == 2 else x.transpose(0, 3, 1, 2).copy())
-    y = torch.from_numpy(y.argmax(1))
+    x = torch.from_numpy(x.transpose(0, 3, 1, 2).copy() if x.ndim == 4 else x)
+    y = torch.from_numpy(y.argmax(1) if y.shape[1] > 1 else y)
     device = "cuda" if device == "gpu" else "cpu"
     x, y = x.to(device), y.to(device)
     net, optimizer = torch_model(torch, workload, device)
@@ -73,7 +73,7 @@ def run_torch(workload, threads, seconds, device, compiled=False):
         with torch.no_grad():
             net.eval()
             return repeat(lambda: net(x).cpu(), seconds)
-    loss_of = torch.nn.CrossEntropyLoss()
+    loss_of, hits_of = torch_loss(torch, workload)
     epochs = []
     deadline = None
     while deadline is None or time.perf_counter() < deadline:
@@ -92,7 +92,7 @@ def run_torch(workload, threads, seconds, device, compiled=False):
             optimizer.step()
             with torch.no_grad():
                 loss_sum = loss_sum + loss * batch
-                hits = hits + (out.argmax(1) == yb).sum()
+                hits = hits + hits_of(out, yb) if hits_of else 0.0
         float(loss_sum), float(hits)
         epochs.append(since(start))
     return epochs
@@ -116,7 +116,7 @@ def run_jax(workload, seconds):
 
     def loss_of(weights, rest, x, y):
         out, rest = model.stateless_call(weights, rest, x, training=True)
-        return keras.losses.categorical_crossentropy(y, out).mean(), (out, rest)
+        return keras.losses.get(model.loss)(y, out).mean(), (out, rest)
 
     def step(state, sums, order, i):
         rows = jax.lax.dynamic_slice_in_dim(order, i * batch, batch)

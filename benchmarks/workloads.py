@@ -12,7 +12,8 @@ class Workload(NamedTuple):
     """One line of the table.
 
     `words` say it; `steps` are those of an epoch; `predicts`: predict_on_batch is timed, not the
-    training step in fit; `on`: "both", or the only device that it is meant for.
+    training step in fit; `on`: "both", or the only device that it is meant for; `vocabulary`:
+    inputs are numbers of words below it. One class is a regression, or with words a yes or no.
     """
 
     words: str
@@ -23,6 +24,7 @@ class Workload(NamedTuple):
     steps: int
     predicts: bool = False
     on: str = "both"
+    vocabulary: int = 0
 
 
 WORKLOADS = {
@@ -32,6 +34,14 @@ WORKLOADS = {
     "cnn3": Workload("CNN 3x3x32 twice, 128, dropout, Adam, batch 32", "cnn3", (28, 28, 1), 10, 32,
                      30),
     "resnet20": Workload("ResNet-20, 32x32x3, Adam, batch 32", "resnet20", (32, 32, 3), 10, 32, 8),
+    "lstm": Workload("LSTM(100), 60 steps, dropout, Adam, batch 100", "lstm", (60, 1), 1, 100, 12),
+    "stacked-lstm": Workload("LSTM(100), LSTM(60), 60 steps, Adam, batch 100", "stacked-lstm",
+                             (60, 1), 1, 100, 8),
+    "embedding-lstm": Workload("Embedding(20000, 128), LSTM(128), 80 steps, b. 32",
+                               "embedding-lstm", (80,), 1, 32, 10, vocabulary=20000),
+    "gru": Workload("GRU(100), 60 steps, dropout, Adam, batch 100", "gru", (60, 1), 1, 100, 12),
+    "lstm-predict": Workload("LSTM(100), 60 steps, inference, batch 100", "lstm", (60, 1), 1, 100,
+                             1, True),
     "resnet20-128": Workload("ResNet-20, 32x32x3, Adam, batch 128", "resnet20", (32, 32, 3), 10,
                              128, 8, on="gpu"),
     "resnet20-1024": Workload("ResNet-20, 32x32x3, Adam, batch 1024", "resnet20", (32, 32, 3), 10,
@@ -50,11 +60,16 @@ VGG_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
 
 def arrays(workload):
-    """Random images and one-hot labels: x (N, *shape) float32, y (N, classes) float32."""
+    """Random inputs and labels: x (N, *shape) float32 or int32, y (N, classes) float32."""
     import numpy as np
     work = WORKLOADS[workload]
     rng = np.random.default_rng(0)
-    x = rng.random((work.batch * work.steps,) + work.shape, dtype=np.float32)
+    shape = (work.batch * work.steps,) + work.shape
+    x = (rng.integers(0, work.vocabulary, shape, dtype=np.int32) if work.vocabulary
+         else rng.random(shape, dtype=np.float32))
+    if work.classes == 1:
+        y = rng.random((len(x), 1), dtype=np.float32)
+        return x, y.round() if work.vocabulary else y
     labels = rng.integers(0, work.classes, work.batch * work.steps)
     return x, np.eye(work.classes, dtype=np.float32)[labels]
 
@@ -118,18 +133,44 @@ def vgg16_keras(keras, x):
     return x, keras.optimizers.Adam()
 
 
+def lstm_keras(keras, x):
+    L = keras.layers
+    return L.Dropout(0.2)(L.LSTM(100)(x)), keras.optimizers.Adam()
+
+
+def stacked_lstm_keras(keras, x):
+    L = keras.layers
+    return L.LSTM(60)(L.LSTM(100, return_sequences=True)(x)), keras.optimizers.Adam()
+
+
+def embedding_lstm_keras(keras, x):
+    L = keras.layers
+    return L.LSTM(128)(L.Embedding(20000, 128)(x)), keras.optimizers.Adam()
+
+
+def gru_keras(keras, x):
+    L = keras.layers
+    return L.Dropout(0.2)(L.GRU(100)(x)), keras.optimizers.Adam()
+
+
 KERAS = {"mlp": mlp_keras, "cnn": cnn_keras, "cnn3": cnn3_keras, "resnet20": resnet20_keras,
-         "vgg16": vgg16_keras, "dense": dense_keras}
+         "vgg16": vgg16_keras, "dense": dense_keras, "lstm": lstm_keras,
+         "stacked-lstm": stacked_lstm_keras, "embedding-lstm": embedding_lstm_keras,
+         "gru": gru_keras}
 
 
 def keras_model(keras, workload):
     """The workload's compiled model; works for gpukeras, tf_keras and Keras 3 alike."""
     work = WORKLOADS[workload]
-    inputs = keras.Input(shape=work.shape)
+    inputs = keras.Input(shape=work.shape, dtype="int32" if work.vocabulary else "float32")
     features, optimizer = KERAS[work.model](keras, inputs)
-    outputs = keras.layers.Dense(work.classes, activation="softmax")(features)
+    last, loss, metrics = "softmax", "categorical_crossentropy", ["accuracy"]
+    if work.classes == 1:
+        last, loss, metrics = (("sigmoid", "binary_crossentropy", metrics) if work.vocabulary else
+                               (None, "mean_squared_error", []))
+    outputs = keras.layers.Dense(work.classes, activation=last)(features)
     model = keras.Model(inputs, outputs)
-    model.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
+    model.compile(optimizer=optimizer, loss=loss, metrics=metrics)
     return model
 
 
@@ -191,8 +232,45 @@ def vgg16_torch(nn):
     return nn.Sequential(*layers)
 
 
+def recurrent_torch(nn, layers, drop=0.2, vocabulary=0):
+    """Recurrent layers over all steps; the last state goes on to one number."""
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words = (nn.Embedding(vocabulary, layers[0].input_size) if vocabulary
+                          else nn.Identity())
+            self.layers = nn.ModuleList(layers)
+            self.head = nn.Sequential(nn.Dropout(drop), nn.Linear(layers[-1].hidden_size, 1))
+
+        def forward(self, x):
+            x = self.words(x)
+            for layer in self.layers:
+                x = layer(x)[0]
+            return self.head(x[:, -1])
+    return Net()
+
+
+def lstm_torch(nn):
+    return recurrent_torch(nn, [nn.LSTM(1, 100, batch_first=True)])
+
+
+def stacked_lstm_torch(nn):
+    return recurrent_torch(nn, [nn.LSTM(1, 100, batch_first=True),
+                                nn.LSTM(100, 60, batch_first=True)], drop=0)
+
+
+def embedding_lstm_torch(nn):
+    return recurrent_torch(nn, [nn.LSTM(128, 128, batch_first=True)], drop=0, vocabulary=20000)
+
+
+def gru_torch(nn):
+    return recurrent_torch(nn, [nn.GRU(1, 100, batch_first=True)])
+
+
 TORCH = {"mlp": mlp_torch, "cnn": cnn_torch, "cnn3": cnn3_torch, "resnet20": resnet20_torch,
-         "vgg16": vgg16_torch, "dense": dense_torch}
+         "vgg16": vgg16_torch, "dense": dense_torch, "lstm": lstm_torch,
+         "stacked-lstm": stacked_lstm_torch, "embedding-lstm": embedding_lstm_torch,
+         "gru": gru_torch}
 
 
 def torch_model(torch, workload, device):
@@ -203,3 +281,13 @@ def torch_model(torch, workload, device):
     if workload == "dense":
         return net, torch.optim.SGD(net.parameters(), lr=0.01)
     return net, torch.optim.Adam(net.parameters(), eps=1e-7)
+
+
+def torch_loss(torch, workload):
+    """(loss of outputs and y, number of hits of outputs and y or None)"""
+    work = WORKLOADS[workload]
+    if work.classes > 1:
+        return torch.nn.CrossEntropyLoss(), lambda out, y: (out.argmax(1) == y).sum()
+    if work.vocabulary:
+        return torch.nn.BCEWithLogitsLoss(), lambda out, y: ((out > 0) == (y > 0.5)).sum()
+    return torch.nn.MSELoss(), None

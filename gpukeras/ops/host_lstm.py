@@ -1,4 +1,4 @@
-"""Whole LSTM layers on the host: ops/lstm.py as lists of bound calls, parts of the batch to threads.
+"""Whole LSTM layers on the host: ops/lstm.py as lists of calls, parts of the batch to threads.
 
 A step forward is one product of [state | input | 1] with all weights and eight NumPy calls; a step
 back twelve calls and the two products that use the gradients of the gates while they are in the
@@ -21,7 +21,7 @@ UNPACKED, MOST_PARTS = 1e6, 4
 
 
 def _stack(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool = False) -> Run:
-    """bind_stack, in parts of the longer of rows and columns where that keeps each product small."""
+    """bind_stack, in parts of the longer of rows and columns if that makes each product small."""
     (m, k), n = a.shape[1:], b.shape[-1]
     parts = -(-m * n * k // int(UNPACKED))
     if not 1 < parts <= MOST_PARTS:

@@ -3,8 +3,9 @@
 The pass `recurrent` puts them in the place of Lstm and what surrounds it, on the host: there one
 product a step does for inputs, bias and states, and gates never leave the cache before their
 gradients have been used. Arrays between the two ops lie in the order of the walk over time, steps
-first: hx (S, B, K) holds [state before | input | 1] of each step, K = U + F (+ 1 with a bias); gates
-(4, S, B, U) in the order i f o g; c (S, B, U) the cells before, a (S, B, U) act(cells after).
+first: hx (S, B, K) holds [state before | input | 1] of each step, K = U + F (+ 1 with a bias);
+gates (4, S, B, U) in the order i f o g; c (S, B, U) the cells before, a (S, B, U) act(cells
+after).
 """
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from functools import partial
 
 from ..errors import ShapeError
 from ..graph import Tensor, TensorType
-from .broadcast import reshape, squeeze, sum_
+from .broadcast import reshape, squeeze
 from .host_lstm import bind_lstm_whole, bind_lstm_whole_grad
 from .linalg import dot
 from .math import ones_like, zeros_like
@@ -126,7 +127,7 @@ class LstmWholeGrad(_Sequence):
         units, end = r.shape[0], r.shape[0] + w.shape[0]
         outs = [slice_axis(both, 0, 0, units), slice_axis(both, 0, units, end)]
         if self.has_bias:
-            outs.append(sum_(flat, 0))
+            outs.append(squeeze(slice_axis(both, 0, end, end + 1), 0))
         if not self.weights:
             outs = []
         if self.inputs:

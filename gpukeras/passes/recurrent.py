@@ -1,4 +1,4 @@
-"""Recurrent: an LSTM layer becomes one op each way, products and weight gradients in it (host only).
+"""Recurrent: an LSTM layer becomes one op each way, with its products and gradients (host only).
 
 The op Lstm holds only the loop over time: the products with the inputs stand before it, those of
 the weight gradients after LstmGrad, and in between the gates of all steps go through memory several
@@ -37,6 +37,8 @@ class _Layer:
     sequence: bool = False                          # all steps of h are read
     back: Node | None = None                        # its LstmGrad
     gradients: dict[Node, int] = field(default_factory=dict)    # node -> 0 r, 1 w, 2 bias, 3 x
+    weights: tuple[Tensor, ...] = ()                # w and r
+    mask: tuple[Tensor, ...] = ()                   # the mask, if there is one
     forward: tuple[Tensor, ...] = ()                # what the new ops give
     backward: dict[int, Tensor] = field(default_factory=dict)
 
@@ -201,7 +203,7 @@ def _write_forward(layer: _Layer, inputs: tuple[Tensor, ...]) -> None:
                       layer.back is not None, bias is not None, not zero)
     layer.forward = whole(reshape(x, (b, s, x.shape[1])), w, r, *([] if bias is None else [bias]),
                           *([] if zero else [h0, c0]), *mask)
-    layer.weights, layer.mask = (w, r), mask
+    layer.weights, layer.mask = (w, r), tuple(mask)
 
 
 def _write_backward(layer: _Layer, inputs: tuple[Tensor, ...]) -> None:

@@ -1,7 +1,8 @@
-"""Recurrent sequences: ops/rnn.py. Whole sequences against the scan of one step."""
+"""Recurrent sequences: ops/rnn.py, ops/lstm.py. Whole sequences against the scan of one step."""
 import numpy as np
 from check import Case
 
+from gpukeras.ops.lstm import LstmWhole, LstmWholeGrad
 from gpukeras.ops.rnn import Gru, GruGrad, Lstm, LstmGrad, SimpleRnn, SimpleRnnGrad
 
 rng = np.random.default_rng(8)
@@ -15,8 +16,8 @@ def mask(b: int, s: int) -> np.ndarray:
     return marks
 
 
-def weights(u: int, gates: int) -> np.ndarray:
-    return rng.standard_normal((u, gates * u)) / np.sqrt(u)
+def weights(u: int, gates: int, columns: int = 0) -> np.ndarray:
+    return rng.standard_normal((u, columns or gates * u)) / np.sqrt(u)
 
 
 def lstm(b: int, s: int, u: int, *more) -> tuple:
@@ -44,6 +45,21 @@ def simple_grad(b: int, s: int, u: int, *more) -> tuple:
     return (rng.random((b, s, u)), weights(u, 1), (b, s, u), *more)
 
 
+def whole(op: LstmWhole, b: int, s: int, f: int, u: int, *mask) -> Case:
+    bias = ((4 * u,),) if op.has_bias else ()
+    state = ((b, u), (b, u)) if op.has_state else ()
+    return Case(op, ((b, s, f), weights(f, 1, 4 * u), weights(u, 4), *bias, *state, *mask),
+                tolerance=5)
+
+
+def whole_grad(op: LstmWholeGrad, b: int, s: int, f: int, u: int, *mask) -> Case:
+    history, k = (s, b, u), u + f + op.has_bias
+    g = (b, s, u) if op.sequence else (b, u)
+    gc = ((b, u),) if op.has_gc else ()
+    return Case(op, ((s, b, k), rng.random((4, *history)), history, history,
+                     weights(f, 1, 4 * u), weights(u, 4), g, *gc, *mask), tolerance=10)
+
+
 CASES = [
     *(Case(Lstm(), lstm(*size), tolerance=3) for size in SIZES),
     Case(Lstm("relu", "hard_sigmoid", True), lstm(2, 3, 4, mask(2, 3)), dtypes=ALL, tolerance=3),
@@ -52,6 +68,20 @@ CASES = [
     Case(LstmGrad(reverse=True, has_gc=True), lstm_grad(2, 3, 8, (2, 3, 8), mask(2, 3)),
          tolerance=3),
     Case(LstmGrad(has_gc=True), lstm_grad(2, 4, 3, (2, 4, 3)), tolerance=3),
+    *(whole(LstmWhole(keep=keep, sequence=keep), b, s, 3, u)
+      for b, s, u in SIZES for keep in (False, True)),
+    whole(LstmWhole(reverse=True, keep=True, has_state=True), 3, 6, 2, 4, mask(3, 6)),
+    whole(LstmWhole("relu", "hard_sigmoid", sequence=True, has_bias=False), 3, 6, 2, 4, mask(3, 6)),
+    whole(LstmWhole(sequence=True), 70, 50, 3, 8),              # several chunks of steps
+    whole(LstmWhole(keep=True), 102, 2, 4, 101),    # products in parts
+    *(whole_grad(LstmWholeGrad(sequence=sequence, inputs=sequence), b, s, 3, u)
+      for b, s, u in SIZES for sequence in (False, True)),
+    whole_grad(LstmWholeGrad(reverse=True, sequence=True, has_gc=True, has_state=True,
+                             inputs=True), 3, 6, 2, 4, mask(3, 6)),
+    whole_grad(LstmWholeGrad("relu", "hard_sigmoid", has_gc=True, has_bias=False), 3, 6, 2, 4,
+               mask(3, 6)),
+    whole_grad(LstmWholeGrad(weights=False, inputs=True, sequence=True), 70, 50, 3, 8),
+    whole_grad(LstmWholeGrad(inputs=True), 102, 2, 4, 101),
     *(Case(Gru(reset_after=after), gru(*size), tolerance=3)
       for after in (False, True) for size in SIZES),
     *(Case(Gru("tanh", "hard_sigmoid", True, after, True), gru(2, 3, 4, (12,), mask(2, 3)),
