@@ -26,6 +26,7 @@ FLAGS = {
     "GPUKERAS_REPLAY": ("1", "0 launches every step itself instead of replaying a captured graph"),
     "GPUKERAS_MATH": ("float32", "float32 or tf32: precision of float32 products on a GPU"),
     "GPUKERAS_THREADS": ("", "threads of the host's team; empty: the CPUs this process may use"),
+    "GPUKERAS_WINOGRAD": ("1", "0: float32 convolutions on the CPU by plain sums, half as fast"),
     "GPUKERAS_VIRTUAL_DEVICES": ("", "GPUs that multi_gpu_model shall find; empty: those there"),
     "GPUKERAS_CACHE": ("", "folder of compiled kernels; empty: ~/.cache/gpukeras"),
 }

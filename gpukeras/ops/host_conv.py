@@ -24,15 +24,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from math import prod
-from typing import NamedTuple
 
 import numpy as np
 
-from ..blas import WORTH_SPLITTING, bind_gemm, bind_stack, workers
+from ..blas import bind_gemm, bind_stack, workers
 from ..team import in_turn
+from . import host_winograd
+from .host_block import Block, Run, share_out
 from .window import Geometry, padded_shape
-
-Run = Callable[[], None]
 
 BLOCK_BYTES = 1 << 19         # columns of one block: half of a common L2
 THIN = 32                     # inner kernel size * channels below this: `thin`
@@ -40,15 +39,6 @@ GATHER = 1.25                 # input gradient: most extra products that save th
 SMALL = 48                    # output positions of one image below this: `flat`
 BANDED = 32                   # pixels of a row up to this: folded by a product, 0.02 ns a pixel and
                               # column against 0.9 ns a column for additions
-
-
-class Block(NamedTuple):
-    """Images first:last and output rows top:bottom."""
-
-    first: int
-    last: int
-    top: int
-    bottom: int
 
 
 def usable(*arrays: np.ndarray) -> bool:
@@ -234,15 +224,6 @@ def block_rows(y: np.ndarray, block: Block, parts: list[np.ndarray]) -> np.ndarr
     return stack(part) if len(parts[0]) > 1 else matrix(part)[None]
 
 
-def share_out(g: Geometry, filters: int, todo: list[Block],
-               job: Callable[[list[Block]], list[Run]]) -> Run:
-    """run() that does job(blocks) on each member of the team, where there is enough to do."""
-    if 2.0 * g.images * g.places * g.taps * g.channels * filters < WORTH_SPLITTING:
-        return in_turn(job(todo))
-    crew = workers()
-    return crew.bind([in_turn(job(todo[part])) for part in crew.split(len(todo))])
-
-
 def _pointwise(g: Geometry) -> bool:
     return (g.taps == 1 and prod(g.strides) == 1 and padded_size(g) == g.size)
 
@@ -253,6 +234,9 @@ def bind_conv(x: np.ndarray, w: np.ndarray, y: np.ndarray, g: Geometry) -> Run |
         return None
     if _pointwise(g):
         return bind_gemm(matrix(x), w.reshape(g.channels, -1), matrix(y))
+    shape = host_winograd.best(g, w.shape[-1], x.dtype)
+    if shape is not None:
+        return host_winograd.bind_conv(x, w, y, shape)
     how = method(g)
     kernels = weight_parts(w, g, how)
 
@@ -274,6 +258,9 @@ def bind_conv_grad_weight(x: np.ndarray, gy: np.ndarray, gw: np.ndarray, g: Geom
         return None
     if _pointwise(g):
         return bind_gemm(matrix(x).T, matrix(gy), gw.reshape(g.channels, -1))
+    shape = host_winograd.best(g, gw.shape[-1], x.dtype)
+    if shape is not None:
+        return host_winograd.bind_conv_grad_weight(x, gy, gw, shape)
     how = method(g)
     sums: list[np.ndarray] = []
 
@@ -299,6 +286,9 @@ def bind_conv_grad_input(gy: np.ndarray, w: np.ndarray, gx: np.ndarray, g: Geome
         return None
     if _pointwise(g):
         return bind_gemm(matrix(gy), w.reshape(g.channels, -1).T, matrix(gx))
+    shape = host_winograd.best_back(g, w.shape[-1], gx.dtype)
+    if shape is not None:
+        return host_winograd.bind_conv_grad_input(gy, w, gx, shape)
     if method(g) == "flat":
         todo, job = blocks(g, "flat", gx.itemsize), _flat_grad_input
     elif _gathers(g):

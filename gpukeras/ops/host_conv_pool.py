@@ -4,8 +4,8 @@
     bind_masked_spread(mask, gy, gx, window)
     bind_masked_weight_grad(x, mask, gy, gw, g, window)
 
-Windows tile the convolution's output exactly.  Each returns run(), or None where host_conv would
-return None or would cut single images into rows.
+Windows tile the convolution's output exactly.  Each returns run(), or None where host_conv would.
+Single images that are larger than a block go through memory between the two.
 
 The convolution's output lives in a block of scratch only, so with few channels (a first layer) its
 rows are sorted by the tap of the pooling window that reads them: one product per tap of the window,
@@ -25,12 +25,12 @@ import numpy as np
 
 from ..blas import bind_gemm, bind_stack, workers
 from ..team import in_turn, team
-from .host_conv import (BLOCK_BYTES, Block, Columns, Padded, block_rows, blocks, method,
-                        padded_size, share_out, usable, weight_parts)
+from .host_block import Block, Run, share_out
+from .host_conv import (BLOCK_BYTES, Columns, Padded, bind_conv, bind_conv_grad_weight, block_rows,
+                        blocks, method, padded_size, usable, weight_parts)
 from .host_pool import Rows
+from .host_winograd import Forward, Shape, WeightGrad, best, lined_up, transformed, weights_of
 from .window import Geometry
-
-Run = Callable[[], None]
 
 SPREAD_BYTES = 1 << 18        # of gx, per block
 WORTH_SHARING = 1 << 22       # bytes of gx from which a team of threads pays
@@ -41,9 +41,12 @@ def bind_conv_max_pool(x: np.ndarray, w: np.ndarray, pooled: np.ndarray, mask: n
     """run() for pooled = max_pool(x * w) and mask = the tap each window took."""
     if not usable(x, w, pooled):
         return None
-    cut = _cut(g, window, w.shape[-1], x.itemsize)
-    if cut is None:
-        return None
+    filters = w.shape[-1]
+    shape = None if _sorts(g) else best(g, filters, x.dtype)
+    kernels, front = (None, None) if shape is None else transformed(shape, w)
+    todo = _cut(g, window, filters, x.itemsize, shape)
+    if todo is None:
+        return _apart(x, w, pooled, mask, g, window)
 
     def job(todo: list[Block]) -> list[Run]:
         most = max(b.last - b.first for b in todo)
@@ -53,10 +56,9 @@ def bind_conv_max_pool(x: np.ndarray, w: np.ndarray, pooled: np.ndarray, mask: n
             room = np.empty((len(slabs.taps), most) + pooled.shape[1:], x.dtype)
             calls = slabs.spread_weights(w)
         else:
-            columns, calls = Columns(g, method(g), todo, x.dtype), []
-            kernels = weight_parts(w, g, method(g))
-            rows = Rows(g.out + pooled.shape[-1:], window, most, x.dtype)
-            room = np.empty((most,) + g.out + pooled.shape[-1:], x.dtype)
+            rows = Rows(g.out + (filters,), window, most, x.dtype)
+            room = np.empty((most,) + g.out + (filters,), x.dtype)
+            products, calls = _products(x, w, g, todo, shape, kernels), []
         for block in todo:
             images, count = slice(block.first, block.last), block.last - block.first
             if _sorts(g):
@@ -64,15 +66,52 @@ def bind_conv_max_pool(x: np.ndarray, w: np.ndarray, pooled: np.ndarray, mask: n
                 calls += slabs.products(x, block, taps) + _largest(taps, pooled[images])
             else:
                 y = room[:count]
-                fill, parts = columns.parts(x, block)
-                out = block_rows(y, Block(0, count, block.top, block.bottom), parts)
-                calls += fill + [bind_stack(a, k, out, accumulate=i > 0)
-                                 for i, (a, k) in enumerate(zip(parts, kernels))]
-                calls += rows.reduce(y, pooled[images])
+                calls += products(block, y) + rows.reduce(y, pooled[images])
                 taps = _taps(y, window)
             calls.append(partial(_mark, taps, pooled[images], mask[images], free[:count]))
         return calls
-    return share_out(g, w.shape[-1], cut, job)
+    run = share_out(g, filters, todo, job)
+    return run if front is None else in_turn([front, run])
+
+
+def _products(x: np.ndarray, w: np.ndarray, g: Geometry, todo: list[Block], shape: Shape | None,
+              kernels: np.ndarray | None) -> Callable[[Block, np.ndarray], list[Run]]:
+    """products(block, y): calls that put the convolution of the block's images into y."""
+    if shape is not None:
+        forward, images = Forward(shape, todo, kernels), lined_up(x)
+        return lambda block, y: forward.calls(images, block, lined_up(y), _moved(block))
+    columns, parts = Columns(g, method(g), todo, x.dtype), weight_parts(w, g, method(g))
+
+    def products(block: Block, y: np.ndarray) -> list[Run]:
+        fill, seen = columns.parts(x, block)
+        out = block_rows(y, _moved(block), seen)
+        return fill + [bind_stack(a, k, out, accumulate=i > 0)
+                       for i, (a, k) in enumerate(zip(seen, parts))]
+    return products
+
+
+def _moved(block: Block) -> Block:
+    """Where the block lies in an array of its images only."""
+    return block._replace(first=0, last=block.last - block.first)
+
+
+def _apart(x: np.ndarray, w: np.ndarray, pooled: np.ndarray, mask: np.ndarray, g: Geometry,
+           window: tuple[int, ...]) -> Run | None:
+    """Large images: the whole output of the convolution goes to memory, then it is pooled."""
+    y = np.empty((g.images,) + g.out + w.shape[-1:], x.dtype)
+    convolve = bind_conv(x, w, y, g)
+    if convolve is None:
+        return None
+
+    def job(images: slice) -> Run:
+        rows, free = Rows(y.shape[1:], window, 1, x.dtype), np.empty((1,) + pooled.shape[1:], bool)
+        calls: list[Run] = []
+        for i in range(images.start, images.stop):
+            here = slice(i, i + 1)
+            calls += rows.reduce(y[here], pooled[here])
+            calls.append(partial(_mark, _taps(y[here], window), pooled[here], mask[here], free))
+        return in_turn(calls)
+    return in_turn([convolve, team().bind([job(part) for part in team().split(g.images)])])
 
 
 def bind_masked_weight_grad(x: np.ndarray, mask: np.ndarray, gy: np.ndarray, gw: np.ndarray,
@@ -81,40 +120,62 @@ def bind_masked_weight_grad(x: np.ndarray, mask: np.ndarray, gy: np.ndarray, gw:
     the mask says so."""
     if not usable(x, gy, gw):
         return None
-    cut = _cut(g, window, gw.shape[-1], x.itemsize)
-    if cut is None:
-        return None
-    sums: list[np.ndarray] = []
+    filters = gw.shape[-1]
+    shape = None if _sorts(g) else best(g, filters, x.dtype)
+    todo = _cut(g, window, filters, x.itemsize, shape)
+    if todo is None:
+        gx = np.empty((g.images,) + g.out + (filters,), x.dtype)
+        sums = bind_conv_grad_weight(x, gx, gw, g)
+        return sums and in_turn([bind_masked_spread(mask, gy, gx, window), sums])
+    found: list = []                                # sums of each member of the team
 
     def job(todo: list[Block]) -> list[Run]:
-        mine = np.empty_like(gw) if sums else gw
-        sums.append(mine)
         most = max(b.last - b.first for b in todo)
         calls: list[Run] = []
         if _sorts(g):
+            mine = np.empty_like(gw) if found else gw
             slabs = Slabs(g, window, most, gw)
             room = np.empty((len(slabs.taps), most) + gy.shape[1:], x.dtype)
             for number, block in enumerate(todo):
                 images, taps = slice(block.first, block.last), room[:, :block.last - block.first]
                 calls += _masked(mask[images], gy[images], taps)
                 calls += slabs.weight_sums(x, block, taps, number > 0)
+            found.append(mine)
             return calls + slabs.gather_weights(mine)
-        columns = Columns(g, method(g), todo, x.dtype)
-        kernels = weight_parts(mine, g, method(g))
-        room = np.empty((most,) + g.out + gy.shape[-1:], x.dtype)
+        add, total = _sums(x, gw, g, todo, shape, bool(found))
+        found.append(total)
+        room = np.empty((most,) + g.out + (filters,), x.dtype)
         taken = np.empty((mask.shape[1], most) + gy.shape[1:], x.dtype)
         for number, block in enumerate(todo):
             images, gx = slice(block.first, block.last), room[:block.last - block.first]
             here = taken[:, :len(gx)]
             calls += _masked(mask[images], gy[images], here)
             calls.append(_spread(here, gx, window))
-            fill, parts = columns.parts(x, block)
-            out = block_rows(gx, Block(0, len(gx), block.top, block.bottom), parts)
-            calls += fill + [bind_stack(a.swapaxes(1, 2), out, k, accumulate=number > 0)
-                             for a, k in zip(parts, kernels)]
+            calls += add(block, gx, number > 0)
         return calls
-    run = share_out(g, gw.shape[-1], cut, job)
-    return in_turn([run] + [partial(np.add, gw, other, gw) for other in sums[1:]])
+    run = share_out(g, filters, todo, job)
+    if isinstance(found[0], WeightGrad):
+        return in_turn([run, *weights_of(found, gw)])
+    return in_turn([run] + [partial(np.add, gw, other, gw) for other in found[1:]])
+
+
+def _sums(x: np.ndarray, gw: np.ndarray, g: Geometry, todo: list[Block], shape: Shape | None,
+          apart: bool) -> tuple[Callable[[Block, np.ndarray, bool], list[Run]], object]:
+    """(add(block, gradient of its images, add to what is there) -> calls, what holds the sums:
+    gw itself, an array like it if `apart`, or a WeightGrad)."""
+    if shape is not None:
+        total, images = WeightGrad(shape, todo, x.dtype), lined_up(x)
+        return (lambda block, gx, more: total.calls(images, block, lined_up(gx), _moved(block)),
+                total)
+    mine = np.empty_like(gw) if apart else gw
+    columns, kernels = Columns(g, method(g), todo, x.dtype), weight_parts(mine, g, method(g))
+
+    def add(block: Block, gx: np.ndarray, more: bool) -> list[Run]:
+        fill, parts = columns.parts(x, block)
+        out = block_rows(gx, _moved(block), parts)
+        return fill + [bind_stack(a.swapaxes(1, 2), out, k, accumulate=more)
+                       for a, k in zip(parts, kernels)]
+    return add, mine
 
 
 def bind_masked_spread(mask: np.ndarray, gy: np.ndarray, gx: np.ndarray,
@@ -211,17 +272,21 @@ def _sorts(g: Geometry) -> bool:
     return method(g) == "thin" and prod(g.strides) == prod(g.dilation) == 1
 
 
-def _cut(g: Geometry, window: tuple[int, ...], filters: int, itemsize: int,
+def _cut(g: Geometry, window: tuple[int, ...], filters: int, itemsize: int, shape: Shape | None,
          ) -> list[Block] | None:
     """Blocks of whole images; None where single images are too large for a block."""
-    if not _sorts(g):
+    if shape is None and not _sorts(g):
         cut = blocks(g, method(g), itemsize)
         return cut if all(b.bottom - b.top == g.out[0] for b in cut) else None
-    # y, and slabs of about taps * channels at every window
-    image = prod(g.out) * itemsize * (filters + g.taps * g.channels // prod(window))
-    count = max(1, min(2 * BLOCK_BYTES // image, -(-g.images // workers().size)))
+    y = prod(g.out) * itemsize * filters
+    if shape is not None:
+        image, limit = y + shape.groups * shape.bytes(itemsize), BLOCK_BYTES * 3 // 2
+    else:                           # slabs of about taps * channels at every window
+        image = y + prod(g.out) * itemsize * g.taps * g.channels // prod(window)
+        limit = 2 * BLOCK_BYTES
     if image > 4 * BLOCK_BYTES:
         return None
+    count = max(1, min(limit // image, -(-g.images // workers().size)))
     return [Block(n, min(n + count, g.images), 0, g.out[0]) for n in range(0, g.images, count)]
 
 

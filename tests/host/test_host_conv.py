@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpukeras import blas
-from gpukeras.ops import host_conv, window
+from gpukeras.ops import host_block, host_conv, host_winograd, window
 from gpukeras.team import Team
 
 torch = pytest.importorskip("torch")
@@ -60,7 +60,10 @@ def arrangement(request, monkeypatch):
     monkeypatch.setattr(blas, "workers", lambda: crew)
     monkeypatch.setattr(host_conv, "workers", lambda: crew)
     monkeypatch.setattr(host_conv, "BLOCK_BYTES", block)
-    monkeypatch.setattr(host_conv, "WORTH_SPLITTING", 0)
+    monkeypatch.setattr(host_winograd, "BLOCK_BYTES", block)
+    for module in (host_block, host_winograd):
+        monkeypatch.setattr(module, "workers", lambda: crew)
+    monkeypatch.setattr(host_block, "WORTH_SPLITTING", 0)
 
 
 @pytest.mark.parametrize("name", CASES)
