@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 from typing import Sequence
 
-from ..graph import Node, Placeholder, Tensor, apply
+from ..graph import Node, Placeholder, Tensor, apply, toposort
 from ..graph.op import Mark
 from ..ops import ctc, nn, pool, rnn, upsample
 from ..ops.broadcast import BroadcastTo, ExpandDims, Reshape, Squeeze, Sum, reshape
@@ -288,6 +288,8 @@ def loop(walk: Walk, node: Node) -> Found:
            for a in layouts[:len(seqs)]) or any(a.kind == PARTIAL for a in layouts[len(seqs):]):
         return None
     kept = layouts[len(seqs):len(seqs) + len(states)]
+    kept = [Layout(PARTIAL, a.tensor) if _adds_up(node, i) and a.kind == WHOLE else a
+            for i, a in enumerate(kept, len(seqs))]
     for _ in range(len(states) + 2):
         try:
             body = _Step(walk, node, layouts, kept)
@@ -299,6 +301,16 @@ def loop(walk: Walk, node: Node) -> Found:
         if None in kept:
             return None
     return None
+
+
+def _adds_up(node: Node, i: int) -> bool:
+    """Does a state start at zero and each step add something to it, as gradients of weights do?"""
+    body = node.op.body
+    place, new = body.inputs[i], body.outputs[i - body.n_seqs]
+    if scalar(node.inputs[i]) != 0 or not isinstance(new.node.op, Add):
+        return False
+    return [t for n in toposort(body.outputs) for t in n.inputs].count(place) == 1 \
+        and place in new.node.inputs
 
 
 def _wider(walk: Walk, t: Tensor, now: Layout, new: tuple[str, int]) -> Layout | None:
