@@ -226,8 +226,8 @@ def test_kernel_files_say_what_they_hold():
 
 # ---- ops
 
-# bases, and ops whose body is a graph: tests/engine has their tests
-FRAMES = {"Composite", "Elementwise", "Fused", "Scan", "ForwardMap", "DataGradMap",
+# bases, and ops whose body is a graph: tests/engine and tests/kernels have their tests
+FRAMES = {"Composite", "Elementwise", "Fused", "FusedSums", "Scan", "ForwardMap", "DataGradMap",
           "WeightGradMap"}
 
 
