@@ -18,7 +18,7 @@ from .array import DeviceArray
 from .sources import ENTRY, expand_includes
 
 THREADS = 256
-MOST_BYTES = 64 * 1024       # that a small launch reads and writes: about 1 us for one block
+MOST_BYTES = 80 * 1024       # that a small launch reads and writes: about 1 us for one block
 MOST_BLOCKS = 32             # of a small launch: the merged kernel plays them one after the other
 
 _C_TYPES = {"int32": "int", "int64": "long long", "uint32": "unsigned", "float32": "float",

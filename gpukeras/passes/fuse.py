@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Iterable
 
-from ..graph import Constant, Graph, Node, Tensor, apply, toposort
+from ..graph import Constant, Graph, Node, Tensor, Variable, apply, toposort
 from ..graph.leaves import Leaf
 from ..ops.broadcast import reshape
 from ..ops.fused import Fused, FusedStep
@@ -22,6 +22,8 @@ def fuse(graph: Graph, target: Target = HOST) -> Graph:
     grouping = _Grouping()
     for node in order:
         grouping.add(node)
+    if target.kernels:
+        grouping.join_readers_of_variables(order)
     groups = _merge_scalars(order, grouping.groups)
     keep = set(graph.roots)
     if target.kernels:
@@ -114,6 +116,28 @@ class _Grouping:
             self.depends[g] = 1 << number
         for n in unit.nodes:
             self.group_of[id(n)] = number
+
+    def join_readers_of_variables(self, order: list[Node]) -> None:
+        """Groups of one shape join the one that reads all the variables they read, and more:
+        the squares of all weights, summed for a loss, join their update."""
+        place = {id(n): i for i, n in enumerate(order)}
+        wide = [(g, _full_inputs(group)) for g, group in enumerate(self.groups)
+                if len(group.shape) and group.nodes]
+        for small, few in wide:
+            if not few or not all(isinstance(t, Variable) for t in few):
+                continue
+            for large, many in wide:
+                if large == small or not few < many or not self.groups[large].nodes:
+                    continue
+                a, b = self.groups[small], self.groups[large]
+                nodes = sorted(a.nodes + b.nodes, key=lambda n: place[id(n)])
+                if a.shape == b.shape and self._can_join({small, large}, nodes):
+                    self._settle(Group(a.shape, nodes), {small, large})
+                    break
+
+
+def _full_inputs(group: Group) -> set[Tensor]:
+    return {t for t in inputs_of(group.nodes) if t.shape == group.shape}
 
 
 def _merge_scalars(order: list[Node], groups: list[Group]) -> list[Group]:

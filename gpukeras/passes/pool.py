@@ -13,8 +13,10 @@ import weakref
 from ..graph import Graph, Mark, Node, Tensor, Variable, apply, rebuild
 from ..graph.op import unmarked
 from ..ops.broadcast import BroadcastTo, broadcast_to
+from ..ops.math import Add
 from ..ops.shape import pack, pack_offsets
-from .rules import is_elementwise
+from .pool_sums import drop_zeros, whole_sums
+from .rules import is_elementwise, made_by
 
 
 class Pool(Variable):
@@ -43,7 +45,7 @@ def pool(graph: Graph) -> Graph:
         signature, leaves = _form(variable, new)
         groups.setdefault(signature, []).append((variable, leaves))
     columns: dict[tuple, Tensor] = {}
-    updates, taken = [], set()
+    updates, taken, pooled = [], set(), []
     new_of = dict(graph.updates)
     for group in groups.values():
         members = tuple(v for v, _ in group)
@@ -56,8 +58,13 @@ def pool(graph: Graph) -> Graph:
         flat = _retype(new_of[members[0]], members[0].shape, flat_of)
         updates.append((_column(members, columns), flat))
         taken.update(members)
+        pooled.append((group, flat_of))
+    sums = whole_sums(graph, pooled, _form, _retype)
     rest = [(v, new) for v, new in graph.updates if v not in taken]
-    return _unmark(Graph(graph.inputs, graph.outputs, tuple(rest + updates)))
+    graph = Graph(graph.inputs, graph.outputs, tuple(rest + updates))
+    if sums:
+        graph = graph.with_roots(rebuild(graph.roots, sums, drop_zeros))
+    return _unmark(graph)
 
 
 def _form(variable: Variable, new: Tensor) -> tuple[tuple, list[Tensor]]:
@@ -79,16 +86,57 @@ def _form(variable: Variable, new: Tensor) -> tuple[tuple, list[Tensor]]:
             leaves.append(t)
         elif t.shape == variable.shape and is_elementwise(t.node.op):
             args = tuple(visit(u) for u in t.node.inputs)
-            program.append((t.node.op, args))
+            spread = isinstance(t.node.op, BroadcastTo)    # to the shape of each member
+            program.append((BroadcastTo if spread else t.node.op, args))
+        elif made_by(t, Mark) and _own_terms(t.node.inputs[0], variable.shape):
+            slots[t] = add_own_terms(t.node.inputs[0])
+            return slots[t]
         else:
-            kind = "variable" if isinstance(t, Variable) else "value"
-            program.append((kind, t.dtype, t.shape == variable.shape))
-            leaves.append(t)
-        slots[t] = len(slots)
+            leaf(t)
+        slots[t] = len(program) - 1
+        return slots[t]
+
+    def leaf(t: Tensor) -> None:
+        kind = "variable" if isinstance(t, Variable) else "value"
+        program.append((kind, t.dtype, t.shape == variable.shape))
+        leaves.append(t)
+
+    def add_own_terms(t: Tensor) -> int:
+        """A gradient with what regularizers add to it."""
+        own = _own_terms(t, variable.shape)
+        if not own:
+            leaf(t)
+        else:
+            program.append((t.node.op, tuple(visit(u) if u in own else add_own_terms(u)
+                                             for u in t.node.inputs)))
+        slots[t] = len(program) - 1
         return slots[t]
 
     visit(new)
     return (variable.dtype, variable.trainable, tuple(program)), leaves
+
+
+def _own_terms(t: Tensor, shape: tuple) -> set[Tensor]:
+    """Of a gradient, the term that depends on nothing but one weight and scalars: what an L2
+    regularizer adds to it. Empty if there is none, or nothing else."""
+    if not (made_by(t, Add) and t.shape == shape):
+        return set()
+    own = {u for u in t.node.inputs if u.shape == shape and len(_weights(u)) == 1}
+    return own if len(own) == 1 else set()
+
+
+def _weights(t: Tensor) -> set[Tensor]:
+    """The tensors that an elementwise expression in its own shape depends on, if there are but
+    variables; else more than one of them."""
+    if isinstance(t, Variable):
+        return {t}
+    if not is_elementwise(t.node.op):
+        return {t, *t.node.inputs}
+    found: set[Tensor] = set()
+    for u in t.node.inputs:
+        if u.type.size != 1:
+            found |= _weights(u) if u.shape == t.shape else {t, u}
+    return found
 
 
 def _is_shared(t: Tensor, variable: Variable) -> bool:

@@ -7,6 +7,7 @@ from ..errors import GraphError
 from ..graph import Constant, Graph, Op, Origin, Placeholder, Tensor, TensorType, Variable, toposort
 from ..graph.leaves import Leaf
 from ..graph.origin import NOWHERE
+from ..ops.linalg import Dot
 from ..ops.math import Copy
 
 
@@ -107,9 +108,8 @@ def make_schedule(graph: Graph, together: bool = False) -> Schedule:
         schedule.steps.append(Step(node.op, ins, outs, node.origin))
     schedule.outputs = [values[t] for t in graph.outputs]
     schedule.assigns = [(v, values[t]) for v, t in graph.updates]
-    if together:
-        schedule.steps = _small_together(schedule.steps)
-    _late_updates_last(schedule)
+    early, late = _late_updates(schedule)
+    schedule.steps = (_small_together(early) if together else early) + late
     _keep_old_state(schedule)
     return schedule
 
@@ -144,7 +144,12 @@ def _keep_old_state(schedule: Schedule) -> None:
     schedule.steps[:0] = [Step(Copy(), (old,), (new,), NOWHERE) for old, new in copies.items()]
 
 
-SMALL = 64 * 1024                                  # bytes that a small step reads and writes
+SMALL = 80 * 1024                                  # bytes that a small step reads and writes
+
+
+def _is_small(step: Step) -> bool:
+    """May its launch become part of another? A library's product never does."""
+    return not isinstance(step.op, Dot) and sum(v.type.nbytes for v in step.ins + step.outs) <= SMALL
 
 
 def _small_together(steps: list[Step]) -> list[Step]:
@@ -153,7 +158,7 @@ def _small_together(steps: list[Step]) -> list[Step]:
     waiting: list[Step] = []
     made: set[int] = set()                         # roots of what the waiting steps make
     for step in steps:
-        if sum(v.type.nbytes for v in step.ins + step.outs) <= SMALL:
+        if _is_small(step):
             waiting.append(step)
             made.update(id(v.root()[0]) for v in step.outs)
             continue
@@ -164,12 +169,26 @@ def _small_together(steps: list[Step]) -> list[Step]:
     return order + waiting
 
 
-def _late_updates_last(schedule: Schedule) -> None:
-    """Steps that update variables and whose results no step reads move to the end, so that every
-    reader of the old value has run before and the update can be done in place."""
-    targets = {id(value.root()[0]) for _, value in schedule.assigns}
+def _late_updates(schedule: Schedule) -> tuple[list[Step], list[Step]]:
+    """(the other steps, those that update variables and whose results no step reads).
+
+    The latter run last, so that every reader of an old value has run before and the update can be
+    done in place; among them readers of what another one updates come first, then small ones.
+    """
+    targets = {id(value.root()[0]): variable for variable, value in schedule.assigns}
     read = {id(v.root()[0]) for s in schedule.steps for v in s.ins}
     late = [s for s in schedule.steps if any(id(v) in targets for v in s.outs)
             and not any(id(v) in read for v in s.outs)]
     chosen = set(map(id, late))
-    schedule.steps = [s for s in schedule.steps if id(s) not in chosen] + late
+    early = [s for s in schedule.steps if id(s) not in chosen]
+    updates = {id(s): {targets[id(v)] for v in s.outs if id(v) in targets} for s in late}
+    reads = {id(s): {v.root()[0].tensor for v in s.ins if v.root()[0].kind == "variable"}
+             for s in late}
+    waiting, order = sorted(late, key=lambda s: not _is_small(s)), []
+    while waiting:
+        free = (s for s in waiting if not any(
+            updates[id(s)] & reads[id(t)] for t in waiting if t is not s))
+        step = next(free, waiting[0])              # two that read each other's: as it comes
+        waiting.remove(step)
+        order.append(step)
+    return early, order

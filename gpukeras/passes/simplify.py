@@ -172,7 +172,21 @@ def implicit_broadcast(node: Node) -> Tensor | None:
         return node.op(*inputs)
     if len(inputs) == 1:                           # f(broadcast(x)) -> broadcast(f(x))
         return b.broadcast_to(node.op(inputs[0].node.inputs[0]), shape)
+    narrow = [t.node.inputs[0] if made_by(t, b.BroadcastTo) else t for t in inputs]
+    if all(t.type.size == 1 for t in narrow):      # the same for several numbers
+        return b.broadcast_to(node.op(*narrow), shape)
     return None
+
+
+@rule(m.Elementwise)
+def number_without_axes(node: Node) -> Tensor | None:
+    """f(x, [[c]]) -> f(x, c)"""
+    inputs = [Constant(t.value.reshape(()), t.dtype)
+              if isinstance(t, Constant) and t.type.size == 1 and t.ndim else t
+              for t in node.inputs]
+    same = broadcast_shapes(*(t.shape for t in inputs)) == node.outputs[0].shape
+    changed = any(t is not u for t, u in zip(inputs, node.inputs))
+    return node.op(*inputs) if changed and same else None
 
 
 # ---- sums
