@@ -149,7 +149,9 @@ SMALL = 80 * 1024                                  # bytes that a small step rea
 
 def _is_small(step: Step) -> bool:
     """May its launch become part of another? A library's product never does."""
-    return not isinstance(step.op, Dot) and sum(v.type.nbytes for v in step.ins + step.outs) <= SMALL
+    if isinstance(step.op, Dot):
+        return False
+    return sum(v.type.nbytes for v in step.ins + step.outs) <= SMALL
 
 
 def _small_together(steps: list[Step]) -> list[Step]:

@@ -10,6 +10,7 @@ from gpukeras.devices.host import HostDevice
 from gpukeras.devices.launcher import KernelDevice
 from gpukeras.layers import Dense
 from gpukeras.models import Sequential
+from gpukeras.models.steps import Resident, TrainStep
 from gpukeras.optimizers import SGD, Adam
 
 SIZES = (7, 16, 16, 12, 3)
@@ -80,20 +81,6 @@ def test_both_together_are_torchs(device):
     compare(network(SGD(RATE, clipnorm=0.5), regularizers.l2(L2)), l2=L2, clip=0.5)
 
 
-def launches(optimizer, regularizer=None):
-    """Launches of a step, those of a model that is twice as deep too."""
-    model = network(optimizer, regularizer)
-    model.train_on_batch(*data())
-    counters = devices.current().driver.counters
-    counters.reset()
-    model.train_on_batch(*data())
-    return counters.launches + counters.graph_launches * len(model_calls(model))
-
-
-def model_calls(model):
-    return []
-
-
 @pytest.mark.parametrize("make", [lambda **k: SGD(RATE, **k), lambda **k: Adam(RATE, **k)])
 def test_l2_costs_no_launch_and_clipping_one(make):
     first = devices.use(KernelDevice(EmuDriver()))
@@ -108,16 +95,7 @@ def test_l2_costs_no_launch_and_clipping_one(make):
 
 
 def steps_of(model):
-    """The steps of the model's training function."""
-    model.train_on_batch(*data())
-    found = []
-    import gc
-
-    from gpukeras.devices.launcher import KernelExecutable
-    for thing in gc.get_objects():
-        if isinstance(thing, KernelExecutable):
-            found.append(thing)
-    steps = max((e.schedule.steps for e in found), key=len)
-    found.clear()
-    K.clear_session()
-    return [str(s) for s in steps]
+    """What the model's training step launches, in words."""
+    model._make_train_function()
+    step = Resident(TrainStep(model, [False]), list(data()))._make(20)
+    return [str(s) for s in step.specialise(()).schedule.steps]
