@@ -33,8 +33,8 @@ from math import prod
 
 import numpy as np
 
+from .. import config
 from ..blas import bind_gemm, bind_stack, workers
-from ..config import flag
 from ..team import in_turn
 from .host_block import Block, Run, share_out
 from .window import Geometry
@@ -108,7 +108,7 @@ class Shape:
 
 def best(g: Geometry, filters: int, dtype: np.dtype) -> Shape | None:
     """How to do this convolution; None: the plain products of host_conv.py are faster."""
-    if flag("GPUKERAS_WINOGRAD") == "0":
+    if not config.winograd:
         return None
     if (dtype != np.float32 or g.window[0] not in ROWS or len(g.window) > 2 or prod(g.strides) > 1
             or prod(g.dilation) > 1 or any(p >= k for pair, k in zip(g.pads, g.window)
