@@ -441,7 +441,7 @@ def get(identifier):
         return deserialize({"class_name": identifier, "config": {}})
     if isinstance(identifier, dict):
         return deserialize(identifier)
-    if isinstance(identifier, Optimizer) or hasattr(identifier, "get_updates"):
+    if hasattr(identifier, "get_updates") and not isinstance(identifier, type):
         return identifier
     raise ValueError(f"Could not interpret optimizer identifier: {identifier!r}; expected a name, "
                      "a config or an Optimizer.")

@@ -6,6 +6,8 @@ import zlib
 import numpy as np
 
 from .. import backend as K
+from ..devices import on_host
+from ..utils.generic_utils import to_list
 from .base import Callback
 
 
@@ -95,22 +97,20 @@ class TensorBoard(Callback):
 
     def _computed(self):
         """(tag, array) of layer outputs and gradients on the validation data."""
-        if self.validation_data is None:
+        held = self.validation_data
+        if held is None or any(K.is_tensor(x) for x in held):
             return []
         model = self.model
-        count = len(model._feed_inputs)
-        inputs = [np.asarray(x[:self.batch_size]) for x in self.validation_data[:count]]
-        found = [(f"{layer.name}_out", y) for layer in model.layers
-                 for y in (layer.output if isinstance(layer.output, list) else [layer.output])]
         feeds = list(model._feed_inputs)
+        outputs = [(layer, getattr(layer, "output", [])) for layer in model.layers]
+        found = [(f"{layer.name}_out", y) for layer, ys in outputs for y in to_list(ys)]
         if self.write_grads:
             weights = list(model.trainable_weights)
             found += [(f"{w.name.replace(':', '_')}_grad", g)
                       for w, g in zip(weights, K.gradients(model.total_loss, weights), strict=True)]
-            targets = [t for t in model.targets if t is not None]
-            feeds += targets
-            inputs += [np.asarray(y[:self.batch_size])
-                       for y in self.validation_data[count:count + len(targets)]]
+            feeds += [t for t in model.targets if t is not None and K.is_placeholder(t)]
+            feeds += [w for w in model.sample_weights if w is not None]
+        inputs = [on_host(x[:self.batch_size]) for x in held[:len(feeds)]]
         arrays = K.function(feeds, [tensor for _, tensor in found])(inputs)
         return list(zip((name for name, _ in found), arrays, strict=True))
 

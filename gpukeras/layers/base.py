@@ -388,7 +388,11 @@ class Layer(NodeProperties, Terms):
     # ---------------------------------------------------------------- metrics
 
     def add_metric(self, value, name=None):
-        """Report the mean of the tensor `value` under `name` while models with this layer run."""
+        """Report a tensor while models with this layer run: its mean under `name`, or the result of
+        a metric, `add_metric(Mean(name="size")(x))`, as it is."""
+        if hasattr(value, "_metric_obj"):
+            self._metrics = unique(self._metrics + [value._metric_obj])
+            return
         metric = next((m for m in self._metrics if m.name == name), None)
         if metric is None:
             metric = metrics.Mean(name=name)

@@ -70,7 +70,8 @@ class Compiled:
             out.make_placeholders(target)
         self.outputs = [out for out in self.all_outputs if out.loss is not None]
         self.fed = [out for out in self.outputs if out.is_fed]
-        if not self.outputs and not model.losses:
+        self.added_losses = list(model.losses)     # those added later count from the next compile
+        if not self.outputs and not self.added_losses:
             raise ValueError("The model cannot be compiled because it has no loss to optimize. "
                              "Try: compile(optimizer, loss='mse')")
         self._make_metrics(metrics, weighted_metrics)
@@ -116,8 +117,7 @@ class Compiled:
         total, values, updates, later = None, [], [], []
         for out, has_weight in zip(self.outputs, weighted, strict=True):
             mask = None if out.mask is None else K.cast(out.mask, K.floatx())
-            weight = out.sample_weight if has_weight else None
-            weight = mask if weight is None else weight if mask is None else weight * mask
+            weight = _masked(out.sample_weight if has_weight else None, mask)
             with K.name_scope(f"{out.name}_loss"):
                 value = out.loss(out.target, out.tensor, sample_weight=weight)
             term = value if out.loss_weight == 1 else out.loss_weight * value
@@ -128,7 +128,7 @@ class Compiled:
                 later.append(_running(m, updates, out.target, out.tensor, sample_weight=mask))
             for m in out.weighted_metrics:
                 later.append(_running(m, updates, out.target, out.tensor, sample_weight=weight))
-        for term in self.model.losses:
+        for term in self.added_losses:
             total = term if total is None else total + term
         total = _scalar(total)
         measured = self.model._of_own_calls("_measured")
@@ -148,6 +148,18 @@ def _running(metric, updates, *arguments, **keywords):
     value = metric(*arguments, **keywords)
     updates += metric.updates
     return value
+
+
+def _masked(weight, mask):
+    """Product of sample weights and mask, either of which may be missing or lack the last axes."""
+    if weight is None or mask is None:
+        return mask if weight is None else weight
+    rank = max(K.ndim(weight), K.ndim(mask))
+    for _ in range(rank - K.ndim(weight)):
+        weight = K.expand_dims(weight)
+    for _ in range(rank - K.ndim(mask)):
+        mask = K.expand_dims(mask)
+    return weight * mask
 
 
 def _scalar(x):
@@ -186,15 +198,14 @@ def _check_keys(what, given, names):
 
 
 def _per_output_loss(loss, names):
+    loss = {} if loss is None else loss
     if isinstance(loss, dict) and "class_name" not in loss:
         _check_keys("loss", loss, names)
         for name in names:
             if name not in loss:
-                warnings.warn(f'Output "{name}" missing from loss dictionary. We assume this was '
-                              'done on '
-                              "purpose. The fit and evaluate APIs will not be expecting any data "
-                              "to be "
-                              f'passed to "{name}".', stacklevel=5)
+                warnings.warn(f"Output {name} missing from loss dictionary. We assume this was "
+                              "done on purpose. The fit and evaluate APIs will not be expecting "
+                              f"any data to be passed to {name}.", stacklevel=5)
         return [loss.get(name) for name in names]
     if isinstance(loss, (list, tuple)):
         if len(loss) != len(names):

@@ -1,4 +1,5 @@
 """Model: a network that can be trained."""
+import functools
 import math
 import warnings
 
@@ -145,10 +146,9 @@ class Model(GeneratorMethods, Network):
 
     @property
     def total_loss(self):
-        """The scalar tensor that training lowers (without sample weights)."""
+        """The scalar tensor that training lowers; it depends on `sample_weights`."""
         self._require_compiled()
-        loss, _, _ = self._compiled.terms([False] * len(self._compiled.outputs))
-        return loss
+        return self._compiled.terms([out.is_fed for out in self._compiled.outputs])[0]
 
     @property
     def targets(self):
@@ -158,8 +158,10 @@ class Model(GeneratorMethods, Network):
 
     @property
     def sample_weights(self):
+        """Placeholders of the sample weights, None for outputs without fed targets."""
         self._require_compiled()
-        return [out.sample_weight for out in self._compiled.all_outputs]
+        fed = self._compiled.fed
+        return [out.sample_weight if out in fed else None for out in self._compiled.all_outputs]
 
     def reset_metrics(self):
         """Set the state of all metrics to zero."""
@@ -201,11 +203,21 @@ class Model(GeneratorMethods, Network):
 
     def _make_train_function(self):
         self._require_compiled()
-        self.train_function = self._step("train", self._unweighted()).function
+        self._step("train", self._unweighted())
+        self.train_function = functools.partial(self._run_on, "train")
 
     def _make_test_function(self):
         self._require_compiled()
-        self.test_function = self._step("test", self._unweighted()).function
+        self.test_function = functools.partial(self._run_on, "test")
+
+    def _run_on(self, kind, arrays):
+        """[loss, metrics ...] of one step on inputs, targets, sample weights (and a phase)."""
+        fed = self._compiled.fed
+        count = len(self._feed_inputs) + len(fed)
+        weighted = dict(zip(fed, arrays[count:]))
+        step = self._step(kind, tuple(out in weighted for out in self._compiled.outputs))
+        step.run(arrays[:count + len(weighted)])
+        return list(self._logs(kind).values())
 
     def _make_predict_function(self):
         self.predict_function = self._step("predict").function
@@ -432,7 +444,8 @@ class Model(GeneratorMethods, Network):
             data.fail("There are no samples to evaluate: got arrays of length 0")
         feed = self._feed("test", xs, ys, weights, batch_size, steps=steps)
         found = loop.evaluate(self, feed, callbacks=callbacks, verbose=verbose,
-                              params={"batch_size": batch_size, "samples": feed.count})
+                              params={"batch_size": batch_size, "samples": feed.count,
+                                      "metrics": self.metrics_names})
         return unpack_singleton([found[name] for name in self.metrics_names])
 
     def predict(self, x, batch_size=None, verbose=0, steps=None, callbacks=None, max_queue_size=10,

@@ -1,5 +1,6 @@
 """Network: a graph of layers that is itself a layer."""
 import copy
+import warnings
 
 from .. import backend as K
 from ..graph import Placeholder, Tensor, layer_scope, learning_phase, toposort
@@ -36,6 +37,12 @@ class Network(Layer):
         self.input_names, self.output_names = None, None
         if inputs is not None:
             self._init_graph_network(inputs, outputs)
+
+    def __setattr__(self, name, value):
+        if isinstance(value, Layer) and "_is_graph_network" not in vars(self):
+            raise RuntimeError("It looks like you are subclassing `Model` and you forgot to call "
+                               "`super().__init__()`. Always start with this line.")
+        super().__setattr__(name, value)
 
     def _automatic_name(self):
         prefix = type(self).__name__.lower()
@@ -309,6 +316,8 @@ def _arguments(cls, args, kwargs):
     for old, new in (("input", "inputs"), ("output", "outputs")):
         if old in kwargs:
             kwargs[new] = kwargs.pop(old)
+            warnings.warn(f"Update your `{cls.__name__}` call to the Keras 2 API: "
+                          f"`{cls.__name__}({new}=...)`", stacklevel=4)
     names = ("inputs", "outputs", "name", "trainable", "dtype")
     given_tensors = len(args) >= 2 or "inputs" in kwargs or "outputs" in kwargs
     given = dict(zip(names if given_tensors else names[2:], args))

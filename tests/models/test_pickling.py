@@ -134,7 +134,8 @@ def test_another_process_imports_what_it_needs(tmp_path):
              "                         g.layers.Lambda(lambda x: x - 5)])\n"
              "pickle.dump(m, open('m.pickle', 'wb'))\n")
     read = ("import pickle, numpy\n"
-            "print(pickle.load(open('m.pickle', 'rb')).predict(numpy.ones((1, 2))).tolist())\n")
+            "m = pickle.load(open('m.pickle', 'rb'))\n"
+            "print(m.predict(numpy.ones((1, 2))).tolist())\n")
     for text, expected in ((write, ""), (read, "[[-1.0, -1.0]]\n")):
         done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, text=True,
                               capture_output=True, timeout=120,
