@@ -313,11 +313,13 @@ class Network(Layer):
 
 def _arguments(cls, args, kwargs):
     """(inputs, outputs, other keyword arguments) of `Model(...)` in any of Keras's forms."""
-    for old, new in (("input", "inputs"), ("output", "outputs")):
-        if old in kwargs:
-            kwargs[new] = kwargs.pop(old)
-            warnings.warn(f"Update your `{cls.__name__}` call to the Keras 2 API: "
-                          f"`{cls.__name__}({new}=...)`", stacklevel=4)
+    old = [name for name in ("input", "output") if name in kwargs]
+    for name in old:
+        kwargs[name + "s"] = kwargs.pop(name)
+    if old:
+        given = ", ".join(f"{name}s=..." for name in old)
+        warnings.warn(f"Update your `{cls.__name__}` call to the Keras 2 API: "
+                      f"`{cls.__name__}({given})`", stacklevel=4)
     names = ("inputs", "outputs", "name", "trainable", "dtype")
     given_tensors = len(args) >= 2 or "inputs" in kwargs or "outputs" in kwargs
     given = dict(zip(names if given_tensors else names[2:], args))

@@ -130,8 +130,8 @@ def test_another_process_imports_what_it_needs(tmp_path):
         "def twice(x):\n"
         "    return 2 * x\n")
     write = ("import pickle, parts, gpukeras as g\n"
-             "m = g.models.Sequential([parts.Plus(input_shape=(2,)), g.layers.Lambda(parts.twice),\n"
-             "                         g.layers.Lambda(lambda x: x - 5)])\n"
+             "own = [parts.Plus(input_shape=(2,)), g.layers.Lambda(parts.twice)]\n"
+             "m = g.models.Sequential([*own, g.layers.Lambda(lambda x: x - 5)])\n"
              "pickle.dump(m, open('m.pickle', 'wb'))\n")
     read = ("import pickle, numpy\n"
             "m = pickle.load(open('m.pickle', 'rb'))\n"

@@ -84,7 +84,7 @@ def test_losses_and_weights_of_two_outputs(loss, weights):
 
 
 def test_an_output_without_loss_needs_no_target():
-    with pytest.warns(UserWarning, match='"b" missing from loss dictionary'):
+    with pytest.warns(UserWarning, match='Output b missing from loss dictionary'):
         model = double(loss={"a": "mse"}, metrics={"a": "mae"})
     assert model.metrics_names == ["loss", "a_loss", "a_mae"]
     fixed = model.get_layer("b").get_weights()
