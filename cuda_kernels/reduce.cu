@@ -2,14 +2,17 @@
 //
 // T input, Y output, W what is accumulated; FOLD: Sum, Product, Max or Min of common.cuh, NEUTRAL
 // its neutral value in W. NaN is the extreme, as in NumPy. The order of additions depends on the
-// shape only: the same bits each run. Long reductions run in two launches: S slices into a
-// scratch buffer of type W, then over the slices.
+// shape only: the same bits each run. Long reductions are cut into S slices; the block that comes
+// last of an output adds up the slices from partial (type W), so that all is one launch. With S = 1
+// partial and tickets are null.
 //
-// reduce_rows     x[M,N] -> y[M,S]         slice s of row m covers N*s/S .. N*(s+1)/S
-//                                      one block per slice, grid M*S;         M*N*sizeof(T) bytes
+// reduce_rows     x[M,N] -> y[M]           partial[M,S], tickets[M]; slice s of row m covers
+//                                          N*s/S .. N*(s+1)/S, one block each, grid M*S
+//                                                                              M*N*sizeof(T) bytes
 // reduce_warps    x[M,N] -> y[M]           short rows: one warp per row, block (32, rows)
-// reduce_middle   x[O,N,K] -> y[O,S,K]     block (P columns, 256 / P rows), P a power of two up to
-//                                          32; grid (O * tiles of P columns, S)
+// reduce_middle   x[O,N,K] -> y[O,K]       partial[O,S,K], tickets[O * tiles]; block (P columns,
+//                                          256 / P rows), P a power of two up to 32; grid (O *
+//                                          tiles of P columns, S)
 // arg_rows        x[M,N] -> y[M] int64     place of the first extreme (ORDER > or <), block per row
 // arg_middle     x[O,N,K] -> y[O,K] int64      the same over the middle axis, one thread per output
 // cumulate_fwd    x[O,N,K] -> y[O,N,K]     running FOLD along the middle axis, one thread per line
@@ -31,23 +34,35 @@
 #define ORDER >
 #endif
 
-extern "C" __global__ void reduce_rows(const T* __restrict__ x_mn, Y* __restrict__ y_ms, i64 N,
-                                       int S) {
+__device__ __forceinline__ W fold_block(W v, W* part) {      // thread 0 gets the result
+    v = warp_reduce<FOLD>(v);
+    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
+    __syncthreads();
+    if (threadIdx.x == 0)
+        for (int w = 1; w < (int)blockDim.x / 32; ++w) v = FOLD::join(v, part[w]);
+    __syncthreads();
+    return v;
+}
+
+extern "C" __global__ void reduce_rows(const T* __restrict__ x_mn, Y* __restrict__ y_m,
+                                       W* partial_ms, unsigned* tickets, i64 N, int S) {
     // the block synchronises: nobody leaves
     __shared__ W part[32];
     const i64 m = blockIdx.x / S;
-    const int s = (int)(blockIdx.x % S), warps = blockDim.x / 32;
+    const int s = (int)(blockIdx.x % S);
     const i64 end = N * (s + 1) / S;
     const T* x = x_mn + m * N;
     W v = NEUTRAL;
     for (i64 n = N * s / S + threadIdx.x; n < end; n += blockDim.x) v = FOLD::join(v, (W)x[n]);
-    v = warp_reduce<FOLD>(v);
-    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        for (int w = 1; w < warps; ++w) v = FOLD::join(v, part[w]);
-        y_ms[blockIdx.x] = (Y)v;
+    v = fold_block(v, part);
+    if (S > 1) {
+        if (threadIdx.x == 0) partial_ms[blockIdx.x] = v;
+        if (!comes_last(tickets + m, S)) return;
+        v = NEUTRAL;
+        for (int k = threadIdx.x; k < S; k += blockDim.x) v = FOLD::join(v, partial_ms[m * S + k]);
+        v = fold_block(v, part);
     }
+    if (threadIdx.x == 0) y_m[m] = (Y)v;
 }
 
 extern "C" __global__ void reduce_warps(const T* __restrict__ x_mn, Y* __restrict__ y_m, i64 M,
@@ -61,14 +76,24 @@ extern "C" __global__ void reduce_warps(const T* __restrict__ x_mn, Y* __restric
     if (threadIdx.x == 0) y_m[m] = (Y)v;
 }
 
-extern "C" __global__ void reduce_middle(const T* __restrict__ x_onk, Y* __restrict__ y_osk, i64 N,
-                                         i64 K) {
+__device__ __forceinline__ W fold_columns(W v, W* part) {    // the threads of row 0 get the results
+    const int P = blockDim.x, place = threadIdx.y * P + threadIdx.x;
+    part[place] = v;
+    for (int half = 128; half >= P; half /= 2) {
+        __syncthreads();
+        if (place < half) part[place] = v = FOLD::join(v, part[place + half]);
+    }
+    __syncthreads();
+    return v;
+}
+
+extern "C" __global__ void reduce_middle(const T* __restrict__ x_onk, Y* __restrict__ y_ok,
+                                         W* partial_osk, unsigned* tickets, i64 N, i64 K) {
     // the block synchronises: nobody leaves, loads and stores are guarded by k < K
     __shared__ W part[256];
-    const int P = blockDim.x, rows = blockDim.y, place = threadIdx.y * P + threadIdx.x;
+    const int P = blockDim.x, rows = blockDim.y, s = blockIdx.y, S = gridDim.y;
     const i64 tiles = (K + P - 1) / P;
     const i64 o = blockIdx.x / tiles, k = blockIdx.x % tiles * P + threadIdx.x;
-    const int s = blockIdx.y, S = gridDim.y;
     const i64 end = N * (s + 1) / S;
     W v = NEUTRAL;
     if (k < K) {
@@ -76,12 +101,17 @@ extern "C" __global__ void reduce_middle(const T* __restrict__ x_onk, Y* __restr
         for (i64 n = N * s / S + threadIdx.y; n < end; n += rows)
             v = FOLD::join(v, (W)x_onk[(o * N + n) * K + k]);
     }
-    part[place] = v;
-    __syncthreads();
-    if (threadIdx.y == 0 && k < K) {
-        for (int r = P + threadIdx.x; r < 256; r += P) v = FOLD::join(v, part[r]);
-        y_osk[(o * S + s) * K + k] = (Y)v;
+    v = fold_columns(v, part);
+    if (S > 1) {
+        if (threadIdx.y == 0 && k < K) partial_osk[(o * S + s) * K + k] = v;
+        if (!comes_last(tickets + blockIdx.x, S)) return;
+        v = NEUTRAL;
+        if (k < K)
+            for (int q = threadIdx.y; q < S; q += rows)
+                v = FOLD::join(v, partial_osk[(o * S + q) * K + k]);
+        v = fold_columns(v, part);
     }
+    if (threadIdx.y == 0 && k < K) y_ok[o * K + k] = (Y)v;
 }
 
 struct Best {

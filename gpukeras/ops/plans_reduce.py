@@ -13,7 +13,7 @@ import numpy as np
 from ..graph.types import TensorType, is_float
 from .plans import (BLOCKS, THREADS, WARP_ROW, arithmetic, c_type, column_block, defines,
                     grid_for)
-from .record import In, Launch, LaunchPlan, Out, Ref, Temp
+from .record import In, Launch, LaunchPlan, Out, Ref, Temp, Tickets
 
 Types = tuple[TensorType, ...]
 
@@ -83,32 +83,30 @@ class _Plan:
 
     def stage(self, src: Ref, x: str, dst: Ref, y: str, outer: int, n: int, inner: int) -> None:
         """Reduce (outer, n, inner) of type x to (outer, inner) of type y."""
-        slices = self.slices(outer, n, inner)
+        names, slices = self.names(x, y), self.slices(outer, n, inner)
+        if inner == 1 and slices == 1 and n <= WARP_ROW:
+            self.steps.append(Launch("reduce_warps", grid_for(outer, 8), (32, 8),
+                                     (src, dst, np.int64(outer), np.int32(n)), defines=names))
+            return
+        p, rows = column_block(inner) if inner > 1 else (THREADS, 1)
+        blocks = outer * (-(-inner // p) if inner > 1 else 1)
+        more = (None, None)
         if slices > 1:
-            middle = self.temp(outer * slices * inner)
-            self.launch(src, x, middle, self.work, outer, n, inner, slices)
-            src, x, n = middle, self.work, slices
-        self.launch(src, x, dst, y, outer, n, inner, 1)
+            more = (self.temp(outer * slices * inner), Tickets(blocks))
+        if inner > 1:
+            self.steps.append(Launch("reduce_middle", (blocks, slices), (p, rows),
+                                     (src, dst, *more, np.int64(n), np.int64(inner)),
+                                     defines=names))
+        else:
+            self.steps.append(Launch("reduce_rows", (outer * slices,), (THREADS,),
+                                     (src, dst, *more, np.int64(n), np.int32(slices)),
+                                     defines=names))
 
     def slices(self, outer: int, n: int, inner: int) -> int:
         if inner == 1:
             return max(min(BLOCKS // max(outer, 1), n // _ROW_SLICE), 1)
         p, rows = column_block(inner)
         return max(min(BLOCKS // max(outer * -(-inner // p), 1), n // (rows * _DEPTH)), 1)
-
-    def launch(self, src: Ref, x: str, dst: Ref, y: str, outer: int, n: int, inner: int,
-               slices: int) -> None:
-        names = self.names(x, y)
-        if inner > 1:
-            p, rows = column_block(inner)
-            self.steps.append(Launch("reduce_middle", (outer * -(-inner // p), slices), (p, rows),
-                                     (src, dst, np.int64(n), np.int64(inner)), defines=names))
-        elif slices == 1 and n <= WARP_ROW:
-            self.steps.append(Launch("reduce_warps", grid_for(outer, 8), (32, 8),
-                                     (src, dst, np.int64(outer), np.int32(n)), defines=names))
-        else:
-            self.steps.append(Launch("reduce_rows", (outer * slices,), (THREADS,),
-                                     (src, dst, np.int64(n), np.int32(slices)), defines=names))
 
 
 def _plan(op: Any, ins: Types, outs: Types, fold: str) -> LaunchPlan:

@@ -32,9 +32,9 @@ def words():
 BUDGETS = {"mlp": (mlp, "adam", "categorical_crossentropy", 32, (784,), 10, 12),
            "mlp of class numbers": (mlp, "rmsprop", "sparse_categorical_crossentropy", 32, (784,),
                                     10, 12),
-           "dropout mlp": (dropout_mlp, "rmsprop", "categorical_crossentropy", 128, (784,), 10, 23),
-           "lstm": (lstm, "adam", "categorical_crossentropy", 100, (60, 28), 10, 21),
-           "words": (words, "adam", "binary_crossentropy", 32, (80,), 0, 26)}
+           "dropout mlp": (dropout_mlp, "rmsprop", "categorical_crossentropy", 128, (784,), 10, 19),
+           "lstm": (lstm, "adam", "categorical_crossentropy", 100, (60, 28), 10, 20),
+           "words": (words, "adam", "binary_crossentropy", 32, (80,), 0, 25)}
 
 
 def nodes(build, optimizer, loss, batch, shape, classes):
