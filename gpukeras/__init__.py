@@ -5,8 +5,8 @@ from .layers import Input
 from .models import Model, Sequential
 
 __version__ = "2.3.1"
-_LAZY = ("applications", "callbacks", "datasets", "engine", "hvd", "legacy", "objectives",
-         "preprocessing", "wrappers")
+_LAZY = ("applications", "callbacks", "datasets", "engine", "hvd", "legacy",
+         "mixed_precision", "objectives", "preprocessing", "wrappers")
 
 
 def __getattr__(name):

@@ -8,7 +8,8 @@ import numpy as np
 from . import backend as K
 from .configured import Configured
 from .graph import layer_scope, mark
-from .ops.math import sqrt
+from .loss_scale import LossScale, all_finite
+from .ops.math import sqrt, where
 from .utils.generic_utils import deserialize_keras_object, serialize_keras_object
 
 
@@ -69,6 +70,11 @@ class Optimizer(Configured):
         # Raises
             ValueError: if the loss does not depend on some parameter.
         """
+        return self.clip([mark(g, "gradient")
+                          for g in self.combine(self.plain_gradients(loss, params))])
+
+    def plain_gradients(self, loss, params):
+        """Gradients of `loss` for each of `params`, neither combined nor clipped."""
         grads = K.gradients(loss, params)
         lost = [p.name for p, g in zip(params, grads, strict=True) if g is None]
         if lost:
@@ -76,7 +82,10 @@ class Optimizer(Configured):
                              f"smoothly on {', '.join(lost)}. K.argmax, K.round and K.equal, for "
                              "example, have no gradient. Try: leave these weights out of training "
                              "(trainable=False).")
-        grads = [mark(g, "gradient") for g in self.combine(grads)]
+        return grads
+
+    def clip(self, grads):
+        """The gradients, clipped."""
         clipnorm, clipvalue = getattr(self, "clipnorm", 0) or 0, getattr(self, "clipvalue", 0) or 0
         if clipnorm > 0:
             squares = [K.sum(K.square(g)) for g in grads]
@@ -92,8 +101,12 @@ class Optimizer(Configured):
 
     def get_updates(self, loss, params):
         """One step: (variable, new value) for the parameters and the optimizer's own state."""
-        params, own = list(params), type(self).__name__
-        grads = self.get_gradients(loss, params)
+        params = list(params)
+        return self.updates_for(params, self.get_gradients(loss, params))
+
+    def updates_for(self, params, grads):
+        """One step along gradients that are combined and clipped already."""
+        own = type(self).__name__
         with layer_scope(own), K.name_scope(own):
             state = self._state(params)
             self.updates = [K.update_add(self.iterations, 1)]
@@ -413,8 +426,117 @@ nadam = Nadam
 adamw = AdamW
 lamb = LAMB
 
+class LossScaleOptimizer(Optimizer):
+    """Another optimizer, whose gradients are those of a larger loss, for float16.
+
+    Small gradients would become 0 in float16. So the loss is multiplied by `loss_scale` before
+    gradients are taken, and they are divided by it afterwards, in float32. A step whose gradients
+    are not all finite changes neither weights nor the optimizer's state. All of it happens on the
+    device.
+
+    # Arguments
+        inner_optimizer: the optimizer that changes the weights.
+        dynamic: halve the scale after a step that was left out, double it after
+            `dynamic_growth_steps` good ones in a row. False: it stays `initial_scale`.
+        initial_scale: 2**15 if not given; it must be given if `dynamic` is False.
+        dynamic_growth_steps: 2000 if not given.
+
+    As `tf.keras.mixed_precision.LossScaleOptimizer`, but steps are left out with a fixed scale too.
+    """
+
+    def __init__(self, inner_optimizer, dynamic=True, initial_scale=None,
+                 dynamic_growth_steps=None):
+        self.inner_optimizer = get(inner_optimizer)
+        if isinstance(self.inner_optimizer, LossScaleOptimizer):
+            raise TypeError("inner_optimizer cannot itself be a LossScaleOptimizer, got "
+                            f"{inner_optimizer!r}")
+        self._scale = LossScale(dynamic, initial_scale, dynamic_growth_steps)
+
+    def __getattr__(self, name):
+        """What is not here is the inner optimizer's: its rates, its weights."""
+        if name.startswith("_") or name == "inner_optimizer":
+            raise AttributeError(name)
+        return getattr(self.inner_optimizer, name)
+
+    def __setattr__(self, name, value):
+        own = name.startswith("_") or name == "inner_optimizer"
+        if own or isinstance(getattr(type(self), name, None), property) and name != "lr":
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.inner_optimizer, name, value)
+
+    dynamic = property(lambda self: self._scale.dynamic)
+    initial_scale = property(lambda self: self._scale.initial_scale)
+    dynamic_growth_steps = property(lambda self: self._scale.dynamic_growth_steps)
+
+    @property
+    def loss_scale(self):
+        """The present factor of the loss, a float."""
+        return float(K.get_value(self._scale.value))
+
+    @property
+    def dynamic_counter(self):
+        """Good steps since the scale last changed."""
+        return int(K.get_value(self._scale.good_steps))
+
+    def get_scaled_loss(self, loss):
+        """loss * loss_scale"""
+        return loss * K.cast(self._scale.value, K.dtype(loss))
+
+    def get_unscaled_gradients(self, grads):
+        """Gradients of the scaled loss / loss_scale; None stays None."""
+        return [None if g is None else g * (1.0 / K.cast(self._scale.value, K.dtype(g)))
+                for g in grads]
+
+    def get_gradients(self, loss, params):
+        return self.inner_optimizer.clip(self.get_unscaled_gradients(self._scaled(loss, params)))
+
+    def _scaled(self, loss, params):
+        inner = self.inner_optimizer
+        grads = inner.plain_gradients(self.get_scaled_loss(loss), params)
+        return [mark(g, "gradient") for g in self.combine(inner.combine(grads))]
+
+    def get_updates(self, loss, params):
+        params, inner = list(params), self.inner_optimizer
+        grads = self._scaled(loss, params)
+        finite = all_finite(grads)
+        # zeros in place of what is not finite, which nobody uses: NumPy would warn
+        grads = [where(finite, g, 0.0) for g in self.get_unscaled_gradients(grads)]
+        updates = inner.updates_for(params, inner.clip(grads))
+        return [(v, where(finite, new, v)) for v, new in updates] + self._scale.updates(finite)
+
+    def set_weights(self, weights):
+        self.inner_optimizer.set_weights(weights)
+
+    def scale_config(self):
+        """The scale with its state, for files; the rest is written as the inner optimizer."""
+        return {**self._scale.get_config(), "value": self.loss_scale,
+                "good_steps": self.dynamic_counter}
+
+    @classmethod
+    def of_scale_config(cls, inner_optimizer, config):
+        """The optimizer around one that was read from a file; config: of `scale_config`."""
+        config = dict(config)
+        value, good_steps = config.pop("value"), config.pop("good_steps")
+        made = cls(inner_optimizer, **config)
+        K.batch_set_value([(made._scale.value, value), (made._scale.good_steps, good_steps)])
+        return made
+
+    def get_config(self):
+        return {"inner_optimizer": serialize(self.inner_optimizer), **self._scale.get_config()}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        if "loss_scale" in config:                 # of tf.keras 2.1 to 2.3
+            config = {"inner_optimizer": config["optimizer"],
+                      **LossScale.of_old_config(config["loss_scale"])}
+        return cls(deserialize(config.pop("inner_optimizer")), **config)
+
+
 _CLASSES = {cls.__name__.lower(): cls
-            for cls in (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, LAMB, Adamax, Nadam)}
+            for cls in (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, LAMB, Adamax, Nadam,
+                        LossScaleOptimizer)}
 
 
 def serialize(optimizer):

@@ -19,10 +19,11 @@ FILE_LINES, FUNCTION_LINES, COLUMNS, FLAGS = 600, 60, 100, 8
 _LADDER = [
     "errors config team blas denormals", "graph", "ops", "passes", "devices", "function",
     "replicated", "backend",
-    "configured weighting", "losses optimizers initializers regularizers constraints activations",
+    "configured policy weighting loss_scale",
+    "losses optimizers initializers regularizers constraints activations",
     "metrics", "layers",
     "callbacks exchange", "models utils preprocessing", "applications datasets parallel wrappers",
-    "engine objectives legacy compat hvd", "__main__"]
+    "engine objectives legacy compat hvd mixed_precision", "__main__"]
 FLOORS = {name: floor for floor, names in enumerate(_LADDER) for name in names.split()}
 TOP = max(FLOORS.values())
 # utilities that know no tensors and import nothing of ours but each other: floor 0

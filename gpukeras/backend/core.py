@@ -8,6 +8,7 @@ from .. import devices, graph
 from .. import function as engine
 from ..devices import current
 from ..graph import Constant, Placeholder, Tensor, Variable
+from ..graph.halves import values_dtype
 from ..ops import broadcast, random, reduce
 from ..ops import math as op
 from . import settings
@@ -183,7 +184,7 @@ def cast(x, dtype):
 
 def cast_to_floatx(x):
     """An array (or tensor) in the float type."""
-    return cast(x, floatx()) if is_tensor(x) else np.asarray(x, dtype=floatx())
+    return cast(x, floatx()) if is_tensor(x) else np.asarray(x, dtype=values_dtype(floatx()))
 
 
 def print_tensor(x, message=""):

@@ -3,6 +3,7 @@
 Images are handled channels_last; channels_first inputs are transposed on the way in and out, and
 neighbouring transposes cancel when a function is compiled.
 """
+from ..graph import is_float
 from ..graph.op import unmarked
 from ..ops import broadcast, index, norm, random, reduce
 from ..ops import conv as conv_ops
@@ -68,8 +69,14 @@ def softmax(x, axis=-1):
 # ---------------------------------------------------------------- crossentropies
 
 def _scores(output, op_class):
-    """The scores that a softmax or sigmoid made `output` from, or None."""
+    """The scores that a softmax or sigmoid made `output` from, or None.
+
+    Also where `output` was cast from 16 bits: then the scores are cast, before anything underflows.
+    """
     node = unmarked(output).node
+    if type(node.op) is op.Cast and is_float(node.inputs[0].dtype):
+        scores = _scores(node.inputs[0], op_class)
+        return None if scores is None else op.cast(scores, node.op.dtype)
     return node.inputs[0] if type(node.op) is op_class else None
 
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections import defaultdict
 
-FLOATS = ("float16", "float32", "float64")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 FORMATS = ("channels_last", "channels_first")
 
 _values = {}
@@ -48,7 +48,7 @@ def floatx():
 
 
 def set_floatx(floatx):
-    """Set the float type: "float16", "float32" or "float64"."""
+    """Set the float type: "float16", "bfloat16", "float32" or "float64"."""
     if floatx not in FLOATS:
         raise ValueError(f"Unknown floatx type: {floatx!r}; expected one of {', '.join(FLOATS)}.")
     _settings()["floatx"] = str(floatx)

@@ -73,4 +73,5 @@ def convert(array: Any, dtype: np.dtype) -> np.ndarray:
             x = np.atleast_1d(np.asarray(array, np.float32))
             halves = (_upper_halves(x) >> np.uint32(16)).astype(np.uint16)
             return halves.view(BFLOAT16).reshape(array.shape)
-    return np.asarray(array, dtype, order="C")
+    with np.errstate(over="ignore"):               # infinite, as on a device
+        return np.asarray(array, dtype, order="C")

@@ -3,7 +3,7 @@ import inspect
 
 import numpy as np
 
-from .. import activations, constraints, initializers, metrics, regularizers
+from .. import activations, constraints, initializers, metrics, policy, regularizers
 from .. import backend as K
 from ..graph import Placeholder, Tensor, Variable, layer_scope, mark
 from ..graph.op import where
@@ -28,7 +28,8 @@ class Layer(NodeProperties, Terms):
     # Arguments
         name: unique name in a model; made from the class name if not given.
         trainable: whether training changes the weights.
-        dtype: data type of the weights, floatx if not given.
+        dtype: data type of the weights, floatx if not given; or a policy of mixed precision, see
+            `gpukeras.mixed_precision`.
         input_shape, batch_input_shape, batch_size: shape of the input without or with batch axis,
             for the first layer of a Sequential.
         weights: list of arrays, set when the layer is built.
@@ -42,7 +43,10 @@ class Layer(NodeProperties, Terms):
     stateful = False
     built = False
     activity_regularizer = None
+    # under a policy: inputs, and the weights while `call` runs, come in the type of computation
+    casts_inputs = casts_weights = True
     _kept = ()
+    _policy = None
 
     def __new__(cls, *args, **kwargs):
         # here and not in __init__, before which a subclass may set attributes
@@ -70,12 +74,31 @@ class Layer(NodeProperties, Terms):
         elif kwargs.get("input_shape") is not None:
             shape = _shape("input_shape", kwargs["input_shape"])
             self.batch_input_shape = (kwargs.get("batch_size"), *shape)
-        self.dtype = kwargs.get("dtype") or kwargs.get("input_dtype") or K.floatx()
+        self._policy = policy.policy_of(kwargs.get("dtype") or kwargs.get("input_dtype"))
+        self.dtype = self._policy.variable_dtype
         self._initial_weights = kwargs.get("weights")
 
     def _automatic_name(self):
         prefix = to_snake_case(type(self).__name__)
         return f"{prefix}_{K.get_uid(prefix)}"
+
+    @property
+    def dtype_policy(self):
+        """The Policy of the layer: in which types it computes and keeps its weights."""
+        own = self._policy
+        if own is None or own.variable_dtype != self.dtype:       # set by hand
+            own = self._policy = policy.policy_of(self.dtype)
+        return own
+
+    @property
+    def compute_dtype(self):
+        """The data type in which the layer computes."""
+        return self.dtype_policy.compute_dtype
+
+    @property
+    def variable_dtype(self):
+        """The data type of the weights."""
+        return self.dtype
 
     # ---------------------------------------------------------------- arguments and config
 
@@ -96,7 +119,8 @@ class Layer(NodeProperties, Terms):
         config = {"name": self.name, "trainable": self.trainable}
         if getattr(self, "batch_input_shape", None) is not None:
             config["batch_input_shape"] = self.batch_input_shape
-        config["dtype"] = self.dtype
+        mixed = self.dtype_policy.is_mixed
+        config["dtype"] = policy.serialize(self.dtype_policy) if mixed else self.dtype
         for name in self._kept:
             kind, value = _kind_of(name), getattr(self, name)
             config[name] = value if kind is None or value is None else kind.serialize(value)
@@ -202,7 +226,8 @@ class Layer(NodeProperties, Terms):
             kwargs = {**kwargs, "mask": masks}
         frames.append((self, inputs))
         try:
-            outputs = self.call(inputs, **kwargs)
+            with policy.reading_weights(self):
+                outputs = self.call(self._as_computed(inputs), **kwargs)
             output_masks = self.compute_mask(inputs, masks)
         finally:
             frames.pop()
@@ -215,8 +240,22 @@ class Layer(NodeProperties, Terms):
         if not isinstance(output_masks, (list, tuple)):
             output_masks = [output_masks] * len(listed)
         if self.activity_regularizer is not None:
-            self.add_loss([self.activity_regularizer(y) for y in listed], inputs=inputs)
+            self.add_loss([self.activity_regularizer(policy.in_float32(y)) for y in listed],
+                          inputs=inputs)
         return outputs, output_masks
+
+    def _as_computed(self, inputs):
+        """Inputs in the type of computation, if they have another and one of the two is short."""
+        if not self.casts_inputs:
+            return inputs
+        if isinstance(inputs, (list, tuple)):
+            return type(inputs)([self._as_computed(x) for x in inputs])
+        cast = policy.in_compute_type(inputs, self.dtype_policy)
+        if cast is not inputs:
+            cast.cast_of = inputs
+            if hasattr(inputs, "_keras_shape"):
+                cast._keras_shape = inputs._keras_shape
+        return cast
 
     def _fresh(self, y):
         """`y` as a tensor of this call alone: equal calls give equal nodes, a history is of one."""

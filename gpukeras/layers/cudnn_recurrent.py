@@ -26,18 +26,22 @@ class _CuDNNRNN(RNN):
 
     def build(self, input_shape):
         shape = input_shape[0] if isinstance(input_shape, list) else input_shape
-        cell, size, units = self.cell, shape[-1], self.units
-        width = cell.gates * units
+        size, units = shape[-1], self.units
+        width = self.cell.gates * units
         self.kernel = self.add_weight("kernel", (size, width))
         self.recurrent_kernel = self.add_weight("recurrent_kernel", (units, width))
         self.bias = self.add_weight("bias", (2 * width,), initializer=self._first_bias())
-        cell.kernel = self._by_gate(self.kernel, lambda block: K.transpose(
-            K.reshape(block, (units, size))))
-        cell.recurrent_kernel = self._by_gate(self.recurrent_kernel, K.transpose)
-        cell.bias = self._plain_bias(width)
-        cell.built = True
+        self.cell.built = True
         super().build(input_shape)
         self.input_spec[0] = InputSpec(ndim=3, axes={-1: size})
+
+    def _lend_weights(self):
+        """The weights, as they are at present, in the order and shapes of the plain cell."""
+        cell, (size, width) = self.cell, K.int_shape(self.kernel)
+        cell.kernel = self._by_gate(self.kernel, lambda block: K.transpose(
+            K.reshape(block, (self.units, size))))
+        cell.recurrent_kernel = self._by_gate(self.recurrent_kernel, K.transpose)
+        cell.bias = self._plain_bias(width)
 
     def _by_gate(self, weight, plain):
         """The weight with `plain` done to every gate's block of columns."""
@@ -61,6 +65,7 @@ class _CuDNNRNN(RNN):
     def call(self, inputs, mask=None, training=None, initial_state=None, constants=None):
         if mask[0] if isinstance(mask, list) else mask is not None:
             raise ValueError(f"Masking is not supported for CuDNN RNNs{self._place()}")
+        self._lend_weights()
         return super().call(inputs, training=training, initial_state=initial_state)
 
     def get_config(self):

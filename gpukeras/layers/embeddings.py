@@ -1,5 +1,6 @@
 """Integers to vectors."""
 from .. import backend as K
+from .. import policy
 from ..utils.generic_utils import to_list
 from .base import Layer
 
@@ -21,6 +22,8 @@ class Embedding(Layer):
     # Output shape
         `(batch, steps, output_dim)`
     """
+
+    casts_inputs = casts_weights = False           # numbers of words; rows are cast, not the table
 
     def __init__(self, input_dim, output_dim, embeddings_initializer="uniform",
                  embeddings_regularizer=None, activity_regularizer=None,
@@ -59,7 +62,7 @@ class Embedding(Layer):
     def call(self, inputs):
         if K.dtype(inputs) != "int32":
             inputs = K.cast(inputs, "int32")
-        return K.gather(self.embeddings, inputs)
+        return policy.in_compute_type(K.gather(self.embeddings, inputs), self.dtype_policy)
 
 
 __all__ = ["Embedding"]

@@ -1,5 +1,6 @@
 """Normalisation of activations."""
 from .. import backend as K
+from .. import policy
 from .base import Layer
 from .spec import InputSpec
 
@@ -24,6 +25,7 @@ class BatchNormalization(Layer):
     """
 
     supports_masking = True
+    casts_weights = False                          # statistics of 16-bit inputs are float32
 
     def __init__(self, axis=-1, momentum=0.99, epsilon=1e-3, center=True, scale=True,
                  beta_initializer="zeros", gamma_initializer="ones",
@@ -69,11 +71,12 @@ class BatchNormalization(Layer):
         count = 1.0
         for i in reduced:
             size = K.int_shape(inputs)[i]
-            count *= K.cast(K.shape(inputs)[i], K.dtype(inputs)) if size is None else size
+            count *= K.cast(K.shape(inputs)[i], K.dtype(variance)) if size is None else size
         unbiased = variance * (count / (count - (1.0 + self.epsilon)))
         followers = ((self.moving_mean, mean), (self.moving_variance, unbiased))
         self.add_update([K.moving_average_update(moving, value, self.momentum)
                          for moving, value in followers], inputs)
+        y = policy.in_compute_type(y, self.dtype_policy)
         return K.in_train_phase(y, lambda: self._normalize(inputs), training=training)
 
     def _broadcast(self, weight, x):
@@ -87,7 +90,8 @@ class BatchNormalization(Layer):
         """The layer's output at test time."""
         weights = [self._broadcast(w, x)
                    for w in (self.moving_mean, self.moving_variance, self.beta, self.gamma)]
-        return K.batch_normalization(x, *weights, axis=self.axis, epsilon=self.epsilon)
+        y = K.batch_normalization(x, *weights, axis=self.axis, epsilon=self.epsilon)
+        return policy.in_compute_type(y, self.dtype_policy)
 
 
 class LayerNormalization(Layer):
@@ -104,6 +108,7 @@ class LayerNormalization(Layer):
     """
 
     supports_masking = True
+    casts_weights = False                          # of 16-bit inputs everything is float32
 
     def __init__(self, axis=-1, epsilon=1e-3, center=True, scale=True, beta_initializer="zeros",
                  gamma_initializer="ones", beta_regularizer=None, gamma_regularizer=None,
@@ -128,6 +133,10 @@ class LayerNormalization(Layer):
         super().build(input_shape)
 
     def call(self, inputs):
+        return policy.in_compute_type(self._normalize(policy.in_float32(inputs)),
+                                      self.dtype_policy)
+
+    def _normalize(self, inputs):
         axes, rank = self._axes(K.ndim(inputs)), K.ndim(inputs)
         d = inputs - K.mean(inputs, axis=axes, keepdims=True)
         y = d / K.sqrt(K.mean(K.square(d), axis=axes, keepdims=True) + self.epsilon)

@@ -194,7 +194,8 @@ class RNN(Layer):
                 "unknown one. Try: batch_input_shape=(batch, steps, features) in the first layer "
                 "of a Sequential, batch_shape in Input.")
         if self._state_variables is None:
-            self._state_variables = [K.zeros((batch, *_dims(size))) for size in sizes(self.cell)]
+            self._state_variables = [K.zeros((batch, *_dims(size)), dtype=self.compute_dtype)
+                                     for size in sizes(self.cell)]
             for v in self._state_variables:
                 v.trainable = False
 

@@ -50,7 +50,8 @@ class Terms:
         values = [v for v in to_list(values, allow_tuple=True) if v is not None]
         if _quiet or not values:
             return
-        inputs = tuple(to_list(inputs, allow_tuple=True)) if not is_all_none(inputs) else None
+        inputs = tuple(getattr(x, "cast_of", x) for x in to_list(inputs, allow_tuple=True)
+                       ) if not is_all_none(inputs) else None
         getattr(self, what).extend(Term(v, inputs, (self,)) for v in values)
         if inputs is None:
             return

@@ -3,9 +3,10 @@ import inspect
 import warnings
 
 from .. import backend as K
-from .. import losses, metrics
+from .. import losses, metrics, optimizers
 from ..graph import rebuild
 from ..layers.node import keras_shape
+from ..policy import in_float32
 from ..utils.generic_utils import nearest_names
 
 
@@ -44,7 +45,8 @@ class Output:
     def make_placeholders(self, target=None):
         shape = self.target_shape() or (None,) * len(self.shape)
         self.target = target if target is not None else K.placeholder(
-            shape=(None, *shape[1:]), name=f"{self.name}_target", dtype=K.dtype(self.tensor))
+            shape=(None, *shape[1:]), name=f"{self.name}_target",
+            dtype=K.dtype(in_float32(self.tensor)))
         rank = 2 if self.mode == "temporal" else 1
         self.sample_weight = K.placeholder(shape=(None,) * rank,
                                            name=f"{self.name}_sample_weights")
@@ -118,16 +120,17 @@ class Compiled:
         for out, has_weight in zip(self.outputs, weighted, strict=True):
             mask = None if out.mask is None else K.cast(out.mask, K.floatx())
             weight = _masked(out.sample_weight if has_weight else None, mask)
+            scores = in_float32(out.tensor)
             with K.name_scope(f"{out.name}_loss"):
-                value = out.loss(out.target, out.tensor, sample_weight=weight)
+                value = out.loss(out.target, scores, sample_weight=weight)
             term = value if out.loss_weight == 1 else out.loss_weight * value
             total = term if total is None else total + term
             if out.loss_metric is not None:
                 values.append(_running(out.loss_metric, updates, _scalar(value)))
             for m in out.metrics:
-                later.append(_running(m, updates, out.target, out.tensor, sample_weight=mask))
+                later.append(_running(m, updates, out.target, scores, sample_weight=mask))
             for m in out.weighted_metrics:
-                later.append(_running(m, updates, out.target, out.tensor, sample_weight=weight))
+                later.append(_running(m, updates, out.target, scores, sample_weight=weight))
         for term in self.added_losses:
             total = term if total is None else total + term
         total = _scalar(total)
@@ -171,6 +174,15 @@ def _unique(name, names):
     while found in names:
         found, n = f"{name}_{n}", n + 1
     return found
+
+
+def with_loss_scale(optimizer, layers):
+    """The optimizer, with a loss scale if it has none and a layer computes in float16."""
+    needed = any(layer.dtype_policy.name == "mixed_float16" for layer in layers)
+    if not needed or isinstance(optimizer, optimizers.LossScaleOptimizer) or not isinstance(
+            optimizer, optimizers.Optimizer):
+        return optimizer
+    return optimizers.LossScaleOptimizer(optimizer)
 
 
 # ---------------------------------------------------------------- arguments of compile

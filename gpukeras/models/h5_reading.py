@@ -142,8 +142,12 @@ def _compile(model, group, custom_objects):
         return
     try:
         optimizer = tf_config.optimizer_config(config["optimizer_config"])
+        optimizer = optimizers.deserialize(optimizer, custom_objects=custom_objects)
+        if config.get("loss_scale"):
+            optimizer = optimizers.LossScaleOptimizer.of_scale_config(optimizer,
+                                                                      config["loss_scale"])
         model.compile(
-            optimizer=optimizers.deserialize(optimizer, custom_objects=custom_objects),
+            optimizer=optimizer,
             loss=_revive(config["loss"], losses, custom_objects),
             metrics=_revive(config.get("metrics"), metrics, custom_objects),
             weighted_metrics=_revive(config.get("weighted_metrics"), metrics,

@@ -2,13 +2,15 @@
 import json
 
 from .. import backend as K
+from ..optimizers import LossScaleOptimizer
+from ..policy import plain_config
 from .h5_layout import BACKEND, KERAS_VERSION, write_arrays, write_names, write_text
 from .network_config import jsonable
 
 
 def write_model(group, model, include_optimizer=True):
     """Config and weights; of a compiled model also losses, metrics and the optimizer's state."""
-    config = {"class_name": model.__class__.__name__, "config": model.get_config()}
+    config = plain_config({"class_name": model.__class__.__name__, "config": model.get_config()})
     write_text(group, "keras_version", KERAS_VERSION)
     write_text(group, "backend", BACKEND)
     write_text(group, "model_config", to_json(config))
@@ -35,8 +37,13 @@ def write_weights(group, layers):
 
 def training_config(model):
     """What `compile` was given, and the optimizer as it stands now."""
-    return {"optimizer_config": {"class_name": model.optimizer.__class__.__name__,
-                                 "config": model.optimizer.get_config()},
+    optimizer, scaled = model.optimizer, {}
+    if isinstance(optimizer, LossScaleOptimizer):  # which Keras 2.3.1 does not know
+        scaled = {"loss_scale": optimizer.scale_config()}
+        optimizer = optimizer.inner_optimizer
+    return {**scaled,
+            "optimizer_config": {"class_name": optimizer.__class__.__name__,
+                                 "config": optimizer.get_config()},
             "loss": model.loss,
             "metrics": model._compile_metrics,
             "weighted_metrics": model._compile_weighted_metrics,

@@ -11,7 +11,7 @@ from ..metrics import Metric
 from ..utils.generic_utils import nearest_names, unpack_singleton
 from ..utils.data_utils import is_generator_or_sequence
 from . import arguments, data, loop
-from .compiled import Compiled
+from .compiled import Compiled, with_loss_scale
 from .feed import ArrayFeed, StepsFeed, training_feed
 from .generators import GeneratorMethods
 from .network import Network
@@ -67,7 +67,7 @@ class Model(GeneratorMethods, Network):
             near = nearest_names(next(iter(kwargs)), known)
             raise TypeError(f"Unrecognized keyword arguments: {kwargs}"
                             + (f". Did you mean {near[0]!r}?" if near else ""))
-        self.optimizer = optimizers.get(optimizer)
+        self.optimizer = with_loss_scale(optimizers.get(optimizer), _with_inner(self))
         self.loss = loss or {}
         self.loss_weights = loss_weights
         self.sample_weight_mode = sample_weight_mode

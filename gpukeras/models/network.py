@@ -25,6 +25,8 @@ class Network(Layer):
         trainable: whether training changes the weights.
     """
 
+    casts_inputs = casts_weights = False           # its layers do, each in its own way
+
     def __init__(self, *args, **kwargs):
         inputs, outputs, options = _arguments(type(self), args, kwargs)
         super().__init__(**options)

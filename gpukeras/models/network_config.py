@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import backend as K
 from .. import layers as layers_module
+from ..policy import plain_config, with_policies
 from ..utils.generic_utils import unpack_singleton
 from ..utils.io_utils import clear_errors
 
@@ -124,8 +125,8 @@ def jsonable(value):
 
 
 def _with_versions(model):
-    return {"class_name": type(model).__name__, "config": model.get_config(),
-            "keras_version": KERAS_VERSION, "backend": K.backend()}
+    config = plain_config({"class_name": type(model).__name__, "config": model.get_config()})
+    return {**config, "keras_version": KERAS_VERSION, "backend": K.backend()}
 
 
 def to_json(model, **kwargs):
@@ -149,7 +150,7 @@ def model_from_config(config, custom_objects=None):
         raise TypeError("`model_from_config` expects a dictionary, not a list. Maybe you meant to "
                         "use "
                         "`Sequential.from_config(config)`?")
-    return layers_module.deserialize(config, custom_objects=custom_objects)
+    return layers_module.deserialize(with_policies(config), custom_objects=custom_objects)
 
 
 def model_from_json(json_string, custom_objects=None):

@@ -104,6 +104,11 @@ def optimizer_config(config):
     """{"class_name", "config"} of an optimizer; what Keras does not have is told and left out."""
     config = translate(config)
     known = dict(config["config"])
+    if config["class_name"].startswith("LossScaleOptimizer"):
+        for inner in ("inner_optimizer", "optimizer"):
+            if inner in known:
+                known[inner] = optimizer_config(known[inner])
+        return {"class_name": "LossScaleOptimizer", "config": known}
     if config["class_name"] == "RMSprop" and not known.pop("momentum", 0) == 0:
         warnings.warn("the momentum of RMSprop is tf.keras's own and is left out")
     for key in _OPTIMIZER_KEYS:
@@ -158,6 +163,7 @@ def optimizer_state(optimizer, names, arrays):
     tf.keras 2.11 and later store [iteration, learning rate, m, v of the first weight, m, v of the
     second, ...]; versions before it and Keras before 2.1 store Adam without the third slot.
     """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if names and names[0].rpartition("/")[2].startswith("iteration:"):
         if len(names) > 1 and "learning_rate" in names[1]:
             names, arrays = names[:1] + names[2:], arrays[:1] + arrays[2:]

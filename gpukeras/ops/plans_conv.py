@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 import numpy as np
 
 from ..errors import ShapeError
+from ..graph.halves import numpy_dtype
 from ..graph.types import TensorType
 from .plans import DIVISION, THREADS, defines, division
 from .record import Fill, Gemm, In, Launch, LaunchPlan, Out, Ref, Temp
@@ -75,7 +76,7 @@ def launch(entry: str, g: Geometry, images: int, refs: tuple[Ref, ...], walk: st
     filters: an argument of depthwise kernels. Above 1 the channels do not correspond one to one,
     and a thread moves single channels.
     """
-    group = group_size(g.channels, np.dtype(dtype).itemsize) if filters in (None, 1) else 1
+    group = group_size(g.channels, numpy_dtype(dtype).itemsize) if filters in (None, 1) else 1
     window = window_argument(g, images, group, walk, filters or 1)
     more = () if filters is None else (np.int32(filters),)
     # Small images share a block, so that a row of ten values does not take 256 threads.
