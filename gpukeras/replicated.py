@@ -8,7 +8,7 @@ from .devices import Device, Executable
 from .devices.replicas import Cut, ReplicaTeam
 from .function import Function
 from .passes.bind import bind
-from .passes.partition import Partition, partition
+from .passes.partition import Partition, partition, update_of_parts
 from .passes.pipeline import compile_graph
 from .passes.schedule import Schedule
 
@@ -38,7 +38,8 @@ class Replicated(Function):
         parts = partition(bind(self.graph, shapes, phase), rows, cut.sizes)
         programs = {size: compile_graph(program.graph, device.target)
                     for size, program in parts.programs.items()}
-        return _Plan(parts, programs, compile_graph(parts.update, device.target), cut)
+        update = update_of_parts(parts, cut.sizes) if device.target.kernels else parts.update
+        return _Plan(parts, programs, compile_graph(update, device.target), cut)
 
     def _load(self, plan: Any, device: Device) -> Executable:
         return plan.load(device) if isinstance(plan, _Plan) else super()._load(plan, device)
@@ -53,4 +54,8 @@ class _Plan:
         self.variables = [v for s in (update, *programs.values()) for v in s.variables]
 
     def load(self, device: Device) -> Executable:
-        return ReplicaTeam(device, self.parts, self.programs, self.update, self.cut)
+        if device.target.kernels:
+            from .devices.kernel_replicas import KernelTeam as Team
+        else:
+            Team = ReplicaTeam
+        return Team(device, self.parts, self.programs, self.update, self.cut)

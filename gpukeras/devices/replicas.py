@@ -16,6 +16,7 @@ import numpy as np
 from .. import blas
 from ..denormals import flushing
 from ..errors import DeviceError
+from ..graph.halves import BFLOAT16, convert, plain
 from ..ops.collective import Exchange, Part
 from ..passes.partition import Partition, Sum
 from ..passes.schedule import Schedule, Step
@@ -81,7 +82,7 @@ class Replica(HostExecutable):
                 for bucket in ready:
                     arrive(bucket)
         except Exception as error:
-            raise self._placed(error, call) from error
+            raise self._placed(error, self.calls.index(call)) from error
 
 
 def _nothing() -> None:
@@ -260,6 +261,8 @@ class ReplicaTeam(Executable):
 
     def run(self, arrays: Sequence[np.ndarray]) -> None:
         for place, array in zip(self.inputs, arrays):
+            if place.dtype == BFLOAT16:            # NumPy converts no numbers to it
+                array = convert(array, BFLOAT16)
             np.copyto(place, array, "unsafe")
         self._counts = [0] * len(self.buckets)
         self._meeting.begin()
@@ -305,8 +308,8 @@ class ReplicaTeam(Executable):
             _all(self._reduce[bucket])
 
     def fetch(self) -> list[np.ndarray]:
-        return [np.concatenate([r.outputs[i] for r in self.replicas], axis) if spread
-                else np.array(self.update.outputs[i])
+        return [np.concatenate([plain(r.outputs[i]) for r in self.replicas], axis) if spread
+                else np.array(plain(self.update.outputs[i]))
                 for spread, i, axis, _ in self.parts.outputs]
 
     def profile(self, arrays: Sequence[np.ndarray]) -> list[float]:

@@ -26,6 +26,7 @@ from ..ops.composite import Composite, static_form
 from ..ops.elementwise import Elementwise
 from ..ops.math import cast
 from ..ops.random import _Random
+from ..ops.shape import concat
 from .centre import centre
 from .layout import layout
 from .narrow import narrow
@@ -348,3 +349,56 @@ def _depths(nodes: list[Node]) -> dict[Node, int]:
     return depth
 
 
+
+
+# ------------------------------------------------------------------------------ on one device
+
+def update_of_parts(parts: Partition, sizes: Sequence[int]) -> Graph:
+    """The update, reading each sum's parts from replicas of these sizes and adding them itself.
+
+    Inputs: for each sum the parts of all replicas, or the result of its exchange; then inputs of
+    the step.
+    """
+    inputs: list[Tensor] = []
+    replace: dict[Tensor, Tensor] = {}
+    for s, given in zip(parts.sums, parts.update.inputs):
+        if s.exchange is not None:
+            inputs.append(given)
+            continue
+        values = _placeholders(s.part, s.type, parts.rows, sizes)
+        inputs += values
+        replace[given] = together(s.part, values)
+    inputs += parts.update.inputs[len(parts.sums):]
+    graph = parts.update
+    return Graph(tuple(inputs), graph.outputs, graph.updates).with_roots(
+        rebuild(graph.roots, replace))
+
+
+def exchange_of_parts(members: Sequence[tuple[Part, TensorType]], rows: int, sizes: Sequence[int],
+                      ) -> Graph:
+    """What an exchange does: from the parts of all replicas, member by member, to its results.
+    members: (part, type of the result)."""
+    inputs, outputs = [], []
+    for part, type in members:
+        values = _placeholders(part, type, rows, sizes)
+        inputs += values
+        outputs.append(together(part, values))
+    return Graph(tuple(inputs), tuple(outputs))
+
+
+def _placeholders(part: Part, whole: TensorType, rows: int, sizes: Sequence[int]) -> list[Tensor]:
+    if part.kind == "sum":
+        return [Placeholder(whole.dtype, whole.shape) for _ in sizes]
+    each = part.size // rows
+    return [Placeholder(whole.dtype, tuple(size * each if i == part.axis else d
+                                           for i, d in enumerate(whole.shape))) for size in sizes]
+
+
+def together(part: Part, values: Sequence[Tensor]) -> Tensor:
+    """The values of all replicas as one; sums in the order of the replicas."""
+    if part.kind == "gather":
+        return concat(values, part.axis)
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total

@@ -1,0 +1,124 @@
+"""Replicas on one device of kernels, real or emulated: all their launches as one captured graph."""
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+
+from ..errors import DeviceError
+from ..graph.halves import plain
+from ..ops.collective import Exchange
+from ..passes.partition import Partition, exchange_of_parts
+from ..passes.pipeline import compile_graph
+from ..passes.schedule import Schedule, Step, Value
+from .array import DeviceArray
+from .launcher import Call, KernelDevice, KernelExecutable
+from .replicas import Cut
+
+
+class KernelReplica(KernelExecutable):
+    """A replica's program. legs: its calls, cut at the exchanges; meetings: (inputs, outputs)."""
+
+    def __init__(self, device: KernelDevice, schedule: Schedule,
+                 given: dict[Value, DeviceArray], arena: DeviceArray | None = None) -> None:
+        self.meetings: list[tuple[list[DeviceArray], list[DeviceArray]]] = []
+        self.members: list[list[Value]] = []       # results of each exchange
+        super().__init__(device, schedule, given, arena)
+        self.legs: list[list[Call]] = [[]]
+        for call in self.calls:
+            if call is _meet:
+                self.legs.append([])
+            else:
+                self.legs[-1].append(call)
+
+    def _prepare(self, step: Step) -> list:
+        if not isinstance(step.op, Exchange):
+            return super()._prepare(step)
+        self.meetings.append(([self.array(v) for v in step.ins],
+                              [self.array(v) for v in step.outs]))
+        self.members.append(list(step.outs))
+        return [_meet]
+
+    def _checked(self, i: int, step: Step, own: list[Call]) -> Call:
+        return _meet if isinstance(step.op, Exchange) else super()._checked(i, step, own)
+
+
+def _meet() -> None:
+    """Stands where a program is cut."""
+
+
+class KernelTeam(KernelExecutable):
+    """A step cut into replicas that share one device and its memory. Replicas run in turn; exchanges
+    and the update read their parts where they are."""
+
+    def __init__(self, device: KernelDevice, parts: Partition, schedules: dict[int, Schedule],
+                 update: Schedule, cut: Cut) -> None:
+        self.device, self.driver, self.parts, self.cut = device, device.driver, parts, cut
+        self.schedule = update
+        self.inputs = [
+            device.empty(v.type.dtype, (parts.rows, *v.type.shape[1:]) if spread else v.type.shape)
+            for v, spread in zip(schedules[cut.sizes[0]].inputs, parts.spread)]
+        self.replicas = [self._replica(schedules[b - a], a, b) for a, b in cut.bounds]
+        self.calls: list[Call] = []
+        self._exchanges: list[KernelExecutable] = []
+        for i in range(len(parts.exchanges)):
+            self._take_leg(i)
+            self._exchanges.append(self._exchange(i))
+        self._take_leg(len(parts.exchanges))
+        self.update = KernelExecutable(device, update, dict(zip(update.inputs, self._parts())))
+        self.calls += self.update.calls
+        self.host_steps = [step for p in (*self.replicas, *self._exchanges, self.update)
+                           for step in p.host_steps]
+        self._checking = self.update._checking
+        self._runs, self._graph = 0, None
+
+    def _replica(self, schedule: Schedule, start: int, stop: int) -> KernelReplica:
+        first = self.device.empty("int64", ())
+        self.device.upload(first, np.array(start))
+        arrays = []
+        for x, spread in zip(self.inputs, self.parts.spread):
+            if spread:
+                row = x.nbytes // self.parts.rows
+                x = x.view(shape=(stop - start, *x.shape[1:]), offset=start * row)
+            arrays.append(x)
+        return KernelReplica(self.device, schedule, dict(zip(schedule.inputs, [*arrays, first])))
+
+    def _take_leg(self, i: int) -> None:
+        for replica in self.replicas:
+            self.calls += replica.legs[i]
+
+    def _exchange(self, i: int) -> KernelExecutable:
+        """Adds the calls of an exchange; returns its program."""
+        one = self.replicas[0]
+        members = [(part, v.type) for part, v in zip(self.parts.exchanges[i], one.members[i])]
+        graph = exchange_of_parts(members, self.parts.rows, self.cut.sizes)
+        schedule = compile_graph(graph, self.device.target)
+        given = [r.meetings[i][0][j] for j in range(len(members)) for r in self.replicas]
+        program = KernelExecutable(self.device, schedule, dict(zip(schedule.inputs, given)))
+        self.calls += program.calls
+        for j, result in enumerate(program.outputs):
+            self.calls += [self.driver.bind_copy(r.meetings[i][1][j], result)
+                           for r in self.replicas]
+        return program
+
+    def _parts(self) -> list[DeviceArray]:
+        """The update's inputs."""
+        arrays: list[DeviceArray] = []
+        for s in self.parts.sums:
+            if s.exchange is None:
+                arrays += [r.outputs[s.index] for r in self.replicas]
+            else:
+                i, j = s.exchange                  # a replica's copy may be gone by then
+                arrays.append(self._exchanges[i].outputs[j])
+        return arrays + [self.inputs[i] for i in self.parts.update_inputs]
+
+    def fetch(self) -> list[np.ndarray]:
+        def values(executable: KernelExecutable, i: int) -> np.ndarray:
+            return plain(self.driver.download(executable.outputs[i]))
+
+        return [np.concatenate([values(r, i) for r in self.replicas], axis) if spread
+                else values(self.update, i) for spread, i, axis, _ in self.parts.outputs]
+
+    def profile(self, arrays: Sequence[np.ndarray]) -> list[float]:
+        raise DeviceError("profile: the steps of several replicas are one graph. Try: the profile "
+                          "of the model that multi_gpu_model was given")
