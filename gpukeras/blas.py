@@ -60,8 +60,12 @@ class Library:
         if hasattr(handle, f"scipy_cblas_sgemm_batch_strided{suffix}"):
             self.stack = {"f": entry("cblas_sgemm_batch_strided"),
                           "d": entry("cblas_dgemm_batch_strided")}
+        self.axpy: dict = {}                        # Fortran's: all arguments by pointer
+        if hasattr(handle, f"scipy_saxpy_{suffix}"):
+            self.axpy = {"f": entry("saxpy_"), "d": entry("daxpy_")}
         self.real = {"f": ctypes.c_float, "d": ctypes.c_double}
-        for function in (*self.gemm.values(), *self.stack.values()):
+        for function in (*self.gemm.values(), *self.stack.values(),
+                         *self.axpy.values()):
             function.restype = None
         name = entry("openblas_get_corename")
         name.restype = ctypes.c_char_p
@@ -92,6 +96,12 @@ class Library:
                 run()
                 if not np.allclose(out[0], total, rtol=1e-4, atol=1e-4):
                     self.stack = {}
+            x, y = rng.standard_normal((2, 37)).astype(dtype)
+            total = y - x / 2
+            if self.axpy:
+                _blas_axpy(self, np.array(-0.5, dtype), x, y)()
+                if not np.allclose(y, total, rtol=1e-4, atol=1e-4):
+                    self.axpy = {}
 
 
 def _needs_core_type() -> bool:
@@ -397,6 +407,33 @@ def bind_stack(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool =
     run = _blas_stack(found, a, b, out, accumulate) if found else None
     return run or in_turn([bind_gemm(*matrices, accumulate, split=False)
                            for matrices in zip(a, b, out)])
+
+
+def has_axpy() -> bool:
+    """Whether bind_axpy can do anything here."""
+    found = library()
+    return found is not None and bool(found.axpy)
+
+
+def bind_axpy(scale: np.ndarray, x: np.ndarray, y: np.ndarray) -> Callable[[], None] | None:
+    """run() for y += scale * x: one number and two arrays of one float type without gaps; or None.
+    """
+    found = library()
+    same = scale.dtype == x.dtype == y.dtype and y.dtype.char in "fd" and x.shape == y.shape
+    if found is None or not found.axpy or not same or scale.size != 1 or not (
+            x.flags.c_contiguous and y.flags.c_contiguous and y.flags.writeable):
+        return None
+    return _blas_axpy(found, scale, x, y)
+
+
+def _blas_axpy(found: Library, scale: np.ndarray, x: np.ndarray, y: np.ndarray
+               ) -> Callable[[], None]:
+    integer, pointer, by = found.integer, ctypes.c_void_p, ctypes.byref
+    one = by(integer(1))
+    run = partial(found.axpy[y.dtype.char], by(integer(y.size)), pointer(scale.ctypes.data),
+                  pointer(x.ctypes.data), one, pointer(y.ctypes.data), one)
+    run.arrays = scale, x, y
+    return run
 
 
 def bind_batched(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> Callable[[], None]:

@@ -18,6 +18,7 @@ from math import prod
 import numpy as np
 
 from ..team import in_turn, team
+from .host_axpy import merge, share_places
 
 Run = Callable[[], object]
 Calls = list[Run]
@@ -54,14 +55,17 @@ class _Program:
         for i, (dtype, value) in enumerate(op.constants):
             self.arrays[op.n_inputs + i] = np.array(value, dtype)
         self.alias: dict[int, int] = {}                          # slots that only rename another
-        self.last_read: dict[int, int] = {}
+        self.steps = list(op.steps)
         for i, step in enumerate(op.steps):
-            args = [self.real(a) for a in step.args]
             if step.op.renames:
-                self.alias[self.first + i] = args[0]
-                self.full[self.first + i] = self.full[args[0]]
-            else:
-                self.last_read.update((a, i) for a in args)
+                arg = self.real(step.args[0])
+                self.alias[self.first + i] = arg
+                self.full[self.first + i] = self.full[arg]
+        merge(self)
+        self.last_read: dict[int, int] = {}
+        for i, step in enumerate(self.steps):
+            if self.first + i not in self.alias:
+                self.last_read.update((self.real(a), i) for a in step.args)
         self.fits = self._direct_places() and all(a.flags.c_contiguous for a in outs) and all(
             self.arrays[i].flags.c_contiguous for i in range(op.n_inputs) if self.full[i])
 
@@ -87,6 +91,7 @@ class _Program:
                 early = early or self.last_read.get(i, -1) > slot - self.first
             if slot >= self.first and self.full[slot] and not early and slot not in self.direct:
                 self.direct[slot] = k
+        share_places(self)
         return True
 
     # ---- binding
@@ -115,7 +120,7 @@ class _Program:
         """Calls that compute the steps with narrow results, whole."""
         calls: Calls = []
         scratch = _Scratch()
-        for i, step in enumerate(self.op.steps):
+        for i, step in enumerate(self.steps):
             slot = self.first + i
             if self.full[slot] or slot in self.alias:
                 continue
@@ -140,7 +145,7 @@ class _Program:
         return shape, 0
 
     def _read_by_blocks(self, slot: int) -> bool:
-        return any(self.real(a) == slot for i, step in enumerate(self.op.steps)
+        return any(self.real(a) == slot for i, step in enumerate(self.steps)
                    if self.full[self.first + i] and self.first + i not in self.alias
                    for a in step.args) or slot in map(self.real, self.op.outs)
 
@@ -163,7 +168,7 @@ class _Program:
         for s in full:
             if s < self.first:
                 at += self.dtypes[s].itemsize
-        for i in range(len(self.op.steps)):
+        for i in range(len(self.steps)):
             if self.first + i in full and self.first + i not in self.direct:
                 at += self.dtypes[self.first + i].itemsize
             most = max(most, at)
@@ -182,7 +187,7 @@ class _Program:
             shape = places[0].shape
             free: list[str] = []
             names: dict[int, str] = {}
-            for i, step in enumerate(self.op.steps):
+            for i, step in enumerate(self.steps):
                 slot = self.first + i
                 if not self.full[slot] or slot in self.alias:
                     continue
