@@ -7,6 +7,7 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 
+from ..graph.halves import numpy_dtype
 from ..graph.types import TensorType
 from .plans import DIVISION, arithmetic, c_type, division
 from .plans_conv import column_is_input, three
@@ -30,7 +31,7 @@ _GATHER = np.dtype(
 
 
 class Tile(NamedTuple):
-    """Rows and columns of a block's tile, and of one thread's part of it.
+    """Rows and columns of a block's tile, and of one thread's part of it: conv_implicit.cu.
 
     pace: estimated share of the arithmetic units' rate that full tiles reach.
     """
@@ -50,9 +51,50 @@ class Tile(NamedTuple):
         return (("BM", str(self.rows)), ("BN", str(self.columns)), ("TM", str(self.down)),
                 ("TN", str(self.across)))
 
+    file, prefix = "conv_implicit.cu", "conv_implicit"
+
+    def smem(self, kind: str, size: int) -> int:
+        return 0                                         # a kernel's own array
+
+
+class TensorTile(NamedTuple):
+    """Rows and columns of a block's tile, and warps that share it: conv_implicit_mma.cu.
+
+    stages: tiles along the sum that are in shared memory at once.
+    """
+
+    rows: int
+    columns: int
+    down: int
+    across: int
+    pace: float
+    stages: int = 4
+
+    @property
+    def threads(self) -> int:
+        return 32 * self.down * self.across
+
+    @property
+    def names(self) -> tuple[tuple[str, str], ...]:
+        return (("BM", str(self.rows)), ("BN", str(self.columns)), ("WARPS_M", str(self.down)),
+                ("WARPS_N", str(self.across)), ("STAGES", str(self.stages)))
+
+    file, prefix = "conv_implicit_mma.cu", "conv_implicit_mma"
+
+    def smem(self, kind: str, size: int) -> int:
+        """Bytes of both operands' tiles: rows of 64 bytes along the sum and 16 of padding, or rows
+        along the other index and 8 elements of padding."""
+        group = 16 // size
+        lengths = (self.rows, kind != "weight"), (self.columns, kind == "data")
+        return self.stages * size * sum(
+            length * 5 * group if inner else 4 * group * (length + 8) for length, inner in lengths)
+
 
 TILES = (Tile(128, 64, 8, 8, .85), Tile(64, 64, 8, 4, .75), Tile(128, 32, 8, 4, .75),
          Tile(128, 16, 4, 4, .5), Tile(32, 32, 4, 4, .5))
+TENSOR_TILES = (TensorTile(128, 128, 2, 4, .9), TensorTile(128, 64, 2, 2, .85),
+                TensorTile(64, 64, 2, 2, .7), TensorTile(128, 32, 4, 1, .6),
+                TensorTile(64, 16, 4, 1, .3))
 DOUBLE_TILES = (Tile(64, 64, 4, 4, .8), Tile(32, 32, 4, 4, .6))
 
 
@@ -123,15 +165,29 @@ def shape_of(kind: str, g: Geometry, f: int) -> tuple[int, int, int]:
     return g.taps * g.channels, f, max(1, g.images * g.places // SPLIT_ROWS)
 
 
-def ranked(kind: str, g: Geometry, f: int, dtype: str) -> list[Tile]:
+def tiles_for(dtype: str, traits: Traits) -> tuple[Tile | TensorTile, ...]:
+    """The tiles of a type, on tensor cores where the device and the arithmetic asked for allow."""
+    if dtype == "float64":
+        return DOUBLE_TILES
+    if dtype == "float32" and traits.math != "tf32":
+        return TILES
+    if traits.arch >= 80:
+        return TENSOR_TILES
+    if traits.arch >= 75 and dtype == "float16":         # no asynchronous copies to wait for
+        return tuple(tile._replace(stages=2) for tile in TENSOR_TILES)
+    return TILES
+
+
+def ranked(kind: str, g: Geometry, f: int, dtype: str,
+           traits: Traits = Traits()) -> list[Tile | TensorTile]:
     """The tiles, the one first that is estimated to be done first."""
     m, n, layers = shape_of(kind, g, f)
 
-    def cost(tile: Tile) -> float:
+    def cost(tile: Tile | TensorTile) -> float:
         blocks = -(-m // tile.rows) * -(-n // tile.columns) * layers
         return -(-blocks // MULTIPROCESSORS) * tile.rows * tile.columns / tile.pace
 
-    return sorted(DOUBLE_TILES if dtype == "float64" else TILES, key=cost)
+    return sorted(tiles_for(dtype, traits), key=cost)
 
 
 def split(rows: int, blocks: int) -> tuple[int, int]:
@@ -141,7 +197,8 @@ def split(rows: int, blocks: int) -> tuple[int, int]:
     return -(-rows // run), run
 
 
-def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: Tile) -> LaunchPlan:
+def implicit(kind: str, g: Geometry, f: int, dtype: str,
+             tile: Tile | TensorTile) -> LaunchPlan:
     """The launch of one product. The weight gradient is split along the places, and each split
     leaves its sums in scratch memory for the block that comes last."""
     m, n, layers = shape_of(kind, g, f)
@@ -155,11 +212,11 @@ def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: Tile) -> LaunchPl
             "weight": (In(0), In(1), Out(0), *several, gather)}[kind]
     names = (("T", c_type(dtype)), *tile.names, *vectors(dtype, *inner),
              *((("RANK", "3"),) if len(g.size) > 2 else ()))
+    grid = (blocks, 1, splits if kind == "weight" else layers)
+    launch = Launch(f"{tile.prefix}_{kind}", grid, (tile.threads,), args,
+                    tile.smem(kind, numpy_dtype(dtype).itemsize), names, tile.file)
     scratch = splits * blocks * tile.rows * tile.columns * np.dtype(arithmetic(dtype)).itemsize
-    return LaunchPlan((Launch(f"conv_implicit_{kind}",
-                              (blocks, 1, splits if kind == "weight" else layers),
-                              (tile.threads,), args, defines=names, file="conv_implicit.cu"),),
-                      (scratch,) if splits > 1 else ())
+    return LaunchPlan((launch,), (scratch,) if splits > 1 else ())
 
 
 # ---- which of them
@@ -185,7 +242,7 @@ def choices(kind: str, by_columns: Plan) -> Callable[..., dict[str, LaunchPlan]]
             return {"columns": columns}
         dtype = ins[0].dtype
         plans = {f"implicit {tile.rows}x{tile.columns}": implicit(kind, g, f, dtype, tile)
-                 for tile in ranked(kind, g, f, dtype)[:TRIED]}
+                 for tile in ranked(kind, g, f, dtype, traits)[:TRIED]}
         gathered = f if kind == "data" else g.channels
         if gathered >= COLUMNS_FROM:
             return {"columns": columns, **plans}

@@ -184,6 +184,11 @@ void access(const void* address, int size, bool write, bool atomic) {
 }
 }  // namespace
 
+void emu_touch(const void* p, int size, bool write) {
+    pc_now = nullptr;
+    access(p, size, write, false);
+}
+
 bool emu_checking() { return static_shared.end || dynamic_shared.end || !ranges.empty(); }
 
 void emu_check_begin(Runtime& r) {

@@ -48,6 +48,11 @@ uint64_t emu_warp(int op, unsigned mask, uint64_t value, int source, const char*
 unsigned emu_alive_lanes();
 void emu_atomic(const void* p, int size);
 void emu_fence();
+void emu_copy_async(void* to, const void* from, int bytes, int taken, int checked,
+                    const char* where);
+void emu_copies_commit();
+void emu_copies_wait(int pending);
+void emu_misuse(const char* what, const char* where);
 int emu_run(EmuLaunch* launch);
 void emu_set_ranges(const EmuRange* ranges, int n, int races);
 void emu_counters(uint64_t* out, int reset);

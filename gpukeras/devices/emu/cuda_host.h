@@ -48,6 +48,7 @@
 #include "cuda_types.h"
 #include "cuda_sync.h"
 #include "cuda_math.h"
+#include "cuda_tensor.h"
 
 // ------------------------------------------------------------------ what the loader asks for
 // The section must exist; -fno-weak (build.py) keeps shared arrays of inline functions in it too.

@@ -128,6 +128,12 @@ void emu_fail(const char* what) {
     abort();
 }
 
+void emu_misuse(const char* what, const char* where) {
+    char text[300];
+    snprintf(text, sizeof text, "%s (%s)", what, where);
+    emu_fail(text);
+}
+
 // ------------------------------------------------------------------ scheduling
 static Fiber* fresh_fiber() {
     Runtime& r = *emu_runtime;
@@ -215,7 +221,7 @@ static bool complete_warp(int index, unsigned mask, int op, const char* where) {
         gathered[__builtin_ctz(m)] = lanes[__builtin_ctz(m)].value;
     for (unsigned m = mask; m; m &= m - 1) {
         Thread& t = lanes[__builtin_ctz(m)];
-        t.warp_epoch = epoch;
+        if (op != EMU_GATHER) t.warp_epoch = epoch;
         if (op == EMU_SHFL)  // a lane outside the mask is undefined: all ones reads as NaN
             t.result = (mask >> t.source) & 1 ? gathered[t.source] : ~0ull;
         else
@@ -294,6 +300,7 @@ void emu_barrier(int site, const char* where, int predicate) {
 
 static void thread_ends(Thread* t) {
     Runtime& r = *emu_runtime;
+    emu_copies_end(t->linear);
     t->state = DONE;
     ++r.n_done;
     Warp& w = r.warps[t->linear >> 5];
@@ -443,6 +450,7 @@ static void run_block(Runtime& r, long long j) {
     for (int t = 0; t < r.n_threads; ++t) {
         r.threads[t].state = NEW;
         r.threads[t].fiber = nullptr;
+        emu_copies_begin(t);
     }
     for (int w = 0; w < (r.n_threads + 31) / 32; ++w) {
         int left = r.n_threads - w * 32;

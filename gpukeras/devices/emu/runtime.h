@@ -56,3 +56,6 @@ extern Runtime* emu_runtime;
 [[noreturn]] void emu_fail(const char* what);
 void emu_check_begin(Runtime& r);  // forget the shared memory of an earlier launch
 bool emu_checking();
+void emu_touch(const void* p, int size, bool write);  // an access the checker is to know of
+void emu_copies_begin(int thread);
+void emu_copies_end(int thread);

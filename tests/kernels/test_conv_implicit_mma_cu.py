@@ -1,0 +1,124 @@
+"""conv_implicit_mma.cu: convolution on tensor cores against float64, within the types' rounding."""
+import numpy as np
+import pytest
+
+from gpukeras.ops import plans_implicit
+from gpukeras.ops.record import Traits
+
+from harness import run_kernel, run_plan
+from implicit import CASES, EPS, KINDS, Problem
+
+BUDGETS = {"conv_implicit_mma_fwd": 168, "conv_implicit_mma_data": 168,
+           "conv_implicit_mma_weight": 168}
+ENTRIES = {"fwd": "conv_implicit_mma_fwd", "data": "conv_implicit_mma_data",
+           "weight": "conv_implicit_mma_weight"}
+TILES = plans_implicit.TENSOR_TILES
+VARIANTS = [(("T", "float"), ("VA", "1"), ("VB", "1"), *TILES[1].names),
+            (("T", "float16"), ("VA", "1"), ("VB", "1"), *TILES[1].names),
+            (("T", "bfloat16"), ("VA", "1"), ("VB", "1"), *TILES[0].names)]
+TYPES = ("float32", "float16", "bfloat16")
+TF32 = Traits(math="tf32")
+OPERANDS = {"float32": 2.0 ** -11, "float16": 0.0, "bfloat16": 0.0}      # rounded on the way
+
+
+def run(problem, tile=None, extra=(), **kwargs):
+    how = problem.kind, problem.g, problem.f, problem.stored
+    plan = plans_implicit.implicit(*how, tile or plans_implicit.ranked(*how, TF32)[0])
+    step, = plan.steps
+    assert step.entry == ENTRIES[problem.kind]
+    object.__setattr__(step, "defines", (*step.defines, *extra))
+    return run_plan(plan, problem.arrays, problem.empty, **kwargs)[0]
+
+
+def check(problem, got):
+    problem.check(got, each=OPERANDS[problem.stored])
+
+
+@pytest.mark.parametrize("stored", TYPES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["3x3", "odd"])
+def test_products_are_those_of_float64(name, kind, stored):
+    problem = Problem(CASES[name], kind, stored)
+    check(problem, run(problem))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("3x3", "odd")])
+def test_every_window_is_walked(name, kind):
+    problem = Problem(CASES[name], kind, "float32")
+    check(problem, run(problem, TILES[2], schedules=("random",)))
+
+
+@pytest.mark.parametrize("stored", TYPES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tile", TILES, ids=lambda tile: f"{tile.rows}x{tile.columns}")
+def test_every_tile_makes_the_product(tile, kind, stored):
+    case = (2, (9, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 16, 40)
+    problem = Problem(case, kind, stored)
+    check(problem, run(problem, tile, schedules=("random",), check=False))
+
+
+@pytest.mark.parametrize("stored", TYPES)
+def test_splits_of_the_weight_gradient_are_added_in_order(stored, monkeypatch):
+    monkeypatch.setattr(plans_implicit, "SPLIT_ROWS", 32)
+    problem = Problem((4, (9, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 8, 16), "weight",
+                      stored)
+    plan = plans_implicit.implicit("weight", problem.g, problem.f, stored, TILES[2])
+    assert plan.steps[0].grid[2] == 9                        # 288 places in runs of 32
+    check(problem, run_plan(plan, problem.arrays, problem.empty)[0])
+
+
+@pytest.mark.parametrize("stages", [2, 3])
+def test_fewer_stages_and_the_instructions_of_turing_give_the_same(stages):
+    """What sm_75 runs, but for the copies: two products of K = 8 for each of K = 16."""
+    for kind in KINDS:
+        problem = Problem(CASES["3x3"], kind, "float16")
+        tile = TILES[2]._replace(stages=stages)
+        check(problem, run(problem, tile, (("TURING", "1"),), schedules=("random",)))
+
+
+@pytest.mark.parametrize("relu", [0, 1])
+def test_bias_and_rectifier_follow_the_sums(relu):
+    problem = Problem(CASES["many filters"], "fwd", "float16")
+    plan = plans_implicit.implicit("fwd", problem.g, problem.f, "float16", TILES[2])
+    step, = plan.steps
+    bias = np.linspace(-9, 9, problem.f).astype("f2")
+    args = [*problem.arrays, bias, *problem.empty, step.args[-2], np.int32(relu)]
+    got = run_kernel(step.file, step.entry, step.grid, step.block, args, step.defines,
+                     smem=step.smem)[3]
+    problem.want = problem.want + bias
+    if relu:
+        problem.want = np.maximum(problem.want, 0)
+    check(problem, got)
+
+
+def test_tf32_rounds_the_operands_and_nothing_else():
+    """Products of numbers with ten bits of mantissa are exact; one more bit is rounded off."""
+    problem = Problem(CASES["1x1 strided"], "fwd", "float32")
+    problem.exact = [np.round(a * 4) / 4 for a in problem.exact]
+    problem.want = problem.op.numpy(*problem.exact)
+    assert np.array_equal(run(problem, TILES[2], schedules=("random",)), problem.want)
+    problem.exact[0] = np.full_like(problem.exact[0], 1 + 2.0 ** -11 + 2.0 ** -12)
+    want = problem.op.numpy(np.full_like(problem.exact[0], 1 + 2.0 ** -10), problem.exact[1])
+    assert np.array_equal(run(problem, TILES[2], schedules=("random",)), want.astype("f4"))
+
+
+def test_errors_are_those_of_the_type_and_not_less():
+    """The bound is not idle: float32 sums of float32 products would be much nearer."""
+    problem = Problem(CASES["3x3"], "fwd", "float32")
+    off = np.abs(run(problem, schedules=("random",)) - problem.want) / problem.size
+    assert 20 * EPS["float32"] < off.max() < 2.1 * OPERANDS["float32"]
+
+
+@pytest.mark.parametrize("arch, dtype, math, file", [
+    (75, "float16", "float32", "conv_implicit_mma.cu"), (75, "bfloat16", "float32",
+                                                         "conv_implicit.cu"),
+    (75, "float32", "tf32", "conv_implicit.cu"), (80, "float32", "tf32", "conv_implicit_mma.cu"),
+    (90, "float32", "float32", "conv_implicit.cu"), (90, "bfloat16", "float32",
+                                                     "conv_implicit_mma.cu"),
+    (90, "float64", "tf32", "conv_implicit.cu")])
+def test_tensor_cores_are_used_where_they_are_and_may_be(arch, dtype, math, file):
+    tiles = plans_implicit.tiles_for(dtype, Traits(arch, math))
+    assert {tile.file for tile in tiles} == {file}
+    limit = 64 * 1024 if arch == 75 else 99 * 1024           # of a block, at least
+    assert max(tile.smem(kind, 4) for tile in tiles for kind in KINDS) <= limit
