@@ -5,6 +5,7 @@ from typing import Callable
 
 import numpy as np
 
+from ..config import math_mode
 from ..errors import KernelError
 from ..ops.composite import Composite
 from ..passes.schedule import Step
@@ -34,6 +35,10 @@ def truth(step: Step, ins: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     return values if isinstance(values, tuple) else (values,)
 
 
+def _tolerance(dtype: str) -> float:
+    return 2e-3 if dtype == "float32" and math_mode() == "tf32" else _TOLERANCE[dtype]
+
+
 def _compare(step: Step, number: int, k: int, got: np.ndarray, want: np.ndarray) -> None:
     want = np.broadcast_to(want, got.shape)
     if got.dtype.kind != "f":
@@ -43,7 +48,7 @@ def _compare(step: Step, number: int, k: int, got: np.ndarray, want: np.ndarray)
         finite = np.isfinite(want)
         scale = np.abs(want[finite]).max(initial=1e-30)
         error = np.abs(got - want)[finite].max(initial=0) / scale
-        same = (error <= _TOLERANCE[got.dtype.name]
+        same = (error <= _tolerance(got.dtype.name)
                 and np.array_equal(np.isnan(got), np.isnan(want)))
         worst = f"relative error {error:.1e}"
     if not same:

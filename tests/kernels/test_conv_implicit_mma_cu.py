@@ -2,7 +2,13 @@
 import numpy as np
 import pytest
 
+from gpukeras import config, devices
+from gpukeras.devices.emu import EmuDriver
+from gpukeras.devices.launcher import KernelDevice
+from gpukeras.function import function
+from gpukeras.graph import Placeholder, gradients
 from gpukeras.ops import plans_implicit
+from gpukeras.ops.conv import conv
 from gpukeras.ops.record import Traits
 
 from harness import run_kernel, run_plan
@@ -122,3 +128,30 @@ def test_tensor_cores_are_used_where_they_are_and_may_be(arch, dtype, math, file
     assert {tile.file for tile in tiles} == {file}
     limit = 64 * 1024 if arch == 75 else 99 * 1024           # of a block, at least
     assert max(tile.smem(kind, 4) for tile in tiles for kind in KINDS) <= limit
+
+
+@pytest.mark.parametrize("stored", TYPES)
+def test_functions_convolve_on_tensor_cores_when_told_to(stored, monkeypatch):
+    monkeypatch.setattr(config, "math", "tf32")
+    x, w = Placeholder(stored, (2, 9, 8, 8)), Placeholder(stored, (3, 3, 8, 8))
+    y = conv(x, w, 2, "same")
+    grads = gradients([(y, y)], [x, w])
+    problem = Problem((2, (9, 8), (3, 3), (2, 2), ((1, 1), (0, 1)), (1, 1), 8, 8), "fwd", stored)
+    driver = EmuDriver()
+    loaded = []
+    load = driver.load
+    monkeypatch.setattr(driver, "load", lambda *a: loaded.append(a[1]) or load(*a))
+    old = devices.use(KernelDevice(driver))
+    try:
+        got = function([x, w], [y, *grads])([a.astype("f4") for a in problem.exact])
+    finally:
+        devices.use(old)
+    assert set(loaded) == {"conv_implicit_mma.cu"}
+    check(problem, got[0])
+    gy = got[0].astype("f8")
+    for result, kind, operand in ((got[1], "data", problem.exact[1]),
+                                  (got[2], "weight", problem.exact[0])):
+        other = Problem((2, (9, 8), (3, 3), (2, 2), ((1, 1), (0, 1)), (1, 1), 8, 8), kind, stored)
+        ins = (gy, operand) if kind == "data" else (operand, gy)
+        other.want, other.size = other.op.numpy(*ins), other.op.numpy(*map(np.abs, ins))
+        check(other, result)
