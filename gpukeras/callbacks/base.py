@@ -123,7 +123,7 @@ class CallbackList:
 
     def __init__(self, callbacks=None, queue_length=10):
         self.callbacks = _checked(callbacks)
-        self.params = {}
+        self.params, self.queue_length = {}, queue_length
         self.model = None
         self._times = {hook: deque(maxlen=queue_length) for hook in _BATCH_HOOKS}
         self._entered, self._warned = 0.0, False

@@ -24,8 +24,8 @@ class Monitor:
             mode = "auto"
         if mode == "auto":
             mode = "max" if "acc" in name or name.startswith("fmeasure") else "min"
-        self.owner, self.name = owner, name
-        self.sign = 1 if mode == "max" else -1
+        self.name, self.sign = name, 1 if mode == "max" else -1
+        self.op = np.greater if mode == "max" else np.less
         self.min_delta = abs(min_delta)
         self.worst = -self.sign * np.inf
 
@@ -33,13 +33,11 @@ class Monitor:
         return self.sign * (value - best) > self.min_delta if np.isfinite(best) else (
             self.sign * value > self.sign * best)
 
-    def value(self, logs, consequence):
-        """The monitored value, or None with a warning that says what does not happen."""
+    def value(self, logs, text):
+        """The monitored value, or None with a warning: `text` and what there is."""
         found = (logs or {}).get(self.name)
         if found is None:
-            warnings.warn(f"{self.owner} needs `{self.name}`, which is not available, "
-                          f"{consequence}. "
-                          f"Available metrics are: {','.join(logs or ())}", RuntimeWarning,
+            warnings.warn(f"{text} Available metrics are: {','.join(logs or ())}", RuntimeWarning,
                           stacklevel=3)
         return found
 
@@ -64,7 +62,8 @@ class EarlyStopping(Callback):
         self.verbose, self.baseline = verbose, baseline
         self.restore_best_weights, self.best_weights = restore_best_weights, None
         self.wait = self.stopped_epoch = 0
-        self._monitor = Monitor("Early stopping", monitor, mode, min_delta)
+        self._monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
+        self.monitor_op = self._monitor.op
 
     def on_train_begin(self, logs=None):
         self.wait = self.stopped_epoch = 0
@@ -72,7 +71,8 @@ class EarlyStopping(Callback):
         self.best = self._monitor.worst if self.baseline is None else self.baseline
 
     def get_monitor_value(self, logs):
-        return self._monitor.value(logs, "skipping")
+        return self._monitor.value(logs, f"Early stopping conditioned on metric `{self.monitor}` "
+                                         "which is not available.")
 
     def on_epoch_end(self, epoch, logs=None):
         current = self.get_monitor_value(logs)
@@ -117,6 +117,7 @@ class ModelCheckpoint(Callback):
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
         self.period, self.epochs_since_last_save = period, 0
         self._monitor = Monitor("ModelCheckpoint", monitor, mode)
+        self.monitor_op = self._monitor.op
         self.best = self._monitor.worst
 
     def on_epoch_end(self, epoch, logs=None):
@@ -129,7 +130,8 @@ class ModelCheckpoint(Callback):
             self._say(f"Epoch {epoch + 1:05d}: saving model to {filepath}")
             self._save(filepath)
             return
-        current = self._monitor.value(logs, "skipping")
+        current = self._monitor.value(logs, "Can save best model only with "
+                                            f"{self.monitor} available, skipping.")
         if current is None:
             return
         if self._monitor.better(current, self.best):
@@ -209,11 +211,14 @@ class ReduceLROnPlateau(Callback):
             raise ValueError(f"ReduceLROnPlateau does not support a factor >= 1.0, got {factor}.")
         if "epsilon" in kwargs:                     # its name before Keras 2.1
             min_delta = kwargs.pop("epsilon")
+            warnings.warn("`epsilon` argument is deprecated and will be removed, use `min_delta` "
+                          "instead.", stacklevel=2)
         if kwargs:
             raise TypeError(f"unknown arguments of ReduceLROnPlateau: {', '.join(kwargs)}")
         self.monitor, self.factor, self.patience, self.verbose = monitor, factor, patience, verbose
         self.min_delta, self.cooldown, self.min_lr = min_delta, cooldown, min_lr
-        self._monitor = Monitor("Reduce LR on plateau", monitor, mode, min_delta)
+        self._monitor = Monitor("ReduceLROnPlateau", monitor, mode, min_delta)
+        self.monitor_op = self._monitor.better
         self._reset()
 
     def _reset(self):
@@ -230,7 +235,8 @@ class ReduceLROnPlateau(Callback):
             return
         variable = _learning_rate(self.model)
         logs["lr"] = K.get_value(variable)
-        current = self._monitor.value(logs, "skipping")
+        current = self._monitor.value(logs, "Reduce LR on plateau conditioned on metric "
+                                            f"`{self.monitor}` which is not available.")
         if current is None:
             return
         if self.in_cooldown():

@@ -47,7 +47,7 @@ class TensorBoard(Callback):
         self.writer = None
 
     def on_train_begin(self, logs=None):
-        if self.histogram_freq and self.validation_data is None and self.write_grads:
+        if self.histogram_freq and not self.validation_data and self.write_grads:
             raise ValueError("Gradient histograms need data: give fit validation_data or "
                              "validation_split, or write_grads=False.")
         self.writer = _writer(self.log_dir)
@@ -98,7 +98,7 @@ class TensorBoard(Callback):
     def _computed(self):
         """(tag, array) of layer outputs and gradients on the validation data."""
         held = self.validation_data
-        if held is None or any(K.is_tensor(x) for x in held):
+        if not held or any(K.is_tensor(x) for x in held):
             return []
         model = self.model
         feeds = list(model._feed_inputs)

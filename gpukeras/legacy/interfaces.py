@@ -60,7 +60,7 @@ def _converted(name, rule, args, kwargs):
         kwargs[new] = _VALUES.get(old, {}).get(value, value) if isinstance(value, str) else value
         made.append(new)
     if made:
-        shown = [f"{a!r}" for a in args] + [f"{k}={_short(v)}" for k, v in kwargs.items()]
+        shown = [_short(a) for a in args] + [f"{k}={_short(v)}" for k, v in kwargs.items()]
         warnings.warn(f"Update your `{name}` call to the Keras 2 API: `{name}({', '.join(shown)})`",
                       stacklevel=3)
     return args, kwargs
@@ -168,8 +168,18 @@ def _padding_dict(args, kwargs):
     return ["padding"]
 
 
+_KERAS_1_COUNTS = {"samples_per_epoch", "val_samples", "nb_epoch", "nb_val_samples", "nb_worker"}
+
+
 def _steps(args, kwargs):
     """samples_per_epoch, which counted samples, as a number of batches."""
+    if _KERAS_1_COUNTS.intersection(kwargs):
+        warnings.warn("The semantics of the Keras 2 argument `steps_per_epoch` is not the same as "
+                      "the Keras 1 argument `samples_per_epoch`. `steps_per_epoch` is the number "
+                      "of batches to draw from the generator at each epoch. Basically "
+                      "steps_per_epoch = samples_per_epoch/batch_size. Similarly "
+                      "`nb_val_samples`->`validation_steps` and `val_samples`->`steps` arguments "
+                      "have changed. Update your method calls accordingly.", stacklevel=4)
     if "samples_per_epoch" not in kwargs or len(args) >= 2:
         return []
     generator = args[0] if args else kwargs.get("generator")

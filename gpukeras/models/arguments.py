@@ -50,7 +50,7 @@ def only_arrays(**arguments):
 def all_arrays(held):
     """Validation data as one list for the callbacks: inputs, targets, weights or ones."""
     if held is None:
-        return None
+        return []
     xs, ys, weights = held
     if not ys or any(K.is_tensor(part) for part in [*xs, *ys]):
         return [*xs, *ys, *[w for w in weights if w is not None]]

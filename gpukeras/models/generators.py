@@ -5,7 +5,7 @@ import math
 from ..legacy.interfaces import old_names
 from ..utils.data_utils import enqueued, is_generator_or_sequence, is_sequence
 from ..utils.generic_utils import unpack_singleton
-from . import data, loop
+from . import arguments, data, loop
 from .feed import GeneratorFeed
 
 
@@ -53,7 +53,7 @@ class GeneratorMethods:
         elif validation_data is not None:
             batch_size = self._batch_size(None)
             _, held = self._validation((), (), (), 0.0, validation_data, batch_size)
-            validation, arrays = self._feed("test", *held, batch_size), [*held[0], *held[1]]
+            validation, arrays = self._feed("test", *held, batch_size), arguments.all_arrays(held)
         self._check_trainable_weights_consistency()
         names = self.metrics_names
         return loop.fit(self, feed, validation, epochs=epochs, verbose=int(verbose),

@@ -2,6 +2,7 @@
 import json
 import os
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -302,3 +303,38 @@ def test_asking_for_empty_logs_reads_nothing():
     from gpukeras.callbacks.base import BatchLogs
     logs = BatchLogs(0, 4, lambda: 1 / 0, lambda: 1 / 0)
     assert (logs or {}) is logs and logs["size"] == logs.get("batch") + 4
+
+
+def test_callbacks_without_their_metric_say_so_in_the_words_of_keras(tmp_path):
+    stop, slow = C.EarlyStopping("val_loss"), C.ReduceLROnPlateau("val_loss")
+    best = C.ModelCheckpoint(str(tmp_path / "m.h5"), "val_loss", save_best_only=True)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        regression().fit(X, Y, verbose=0, callbacks=[stop, slow, best])
+    texts = [str(w.message) for w in seen]
+    for words in ("Early stopping conditioned on metric `val_loss` which is not available.",
+                  "Reduce LR on plateau conditioned on metric `val_loss` which is not available.",
+                  "Can save best model only with val_loss available, skipping."):
+        assert any(text.startswith(words) for text in texts), texts
+    assert stop.monitor_op is np.less and C.EarlyStopping("acc").monitor_op is np.greater
+    with pytest.warns(UserWarning, match="`epsilon` argument is deprecated"):
+        assert C.ReduceLROnPlateau(epsilon=0.5).min_delta == 0.5
+
+
+def test_validation_data_of_callbacks():
+    seen = []
+
+    class Look(C.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append([x.shape for x in self.validation_data])
+
+    def batches():
+        while True:
+            yield X, Y
+
+    model = regression()
+    model.fit(X, Y, verbose=0, callbacks=[Look()])
+    model.fit(X, Y, verbose=0, callbacks=[Look()], validation_data=(X[:5], Y[:5]))
+    model.fit_generator(batches(), 1, verbose=0, callbacks=[Look()], validation_data=(X[:5], Y[:5]))
+    full = [(5, *X.shape[1:]), (5, *Y.shape[1:]), (5,)]
+    assert seen == [[], full, full]
