@@ -324,6 +324,34 @@ def test_sizes_are_distrusted(tmp_path):
         load_model(damaged(tmp_path, claim))
 
 
+def replaced(path, old, new):
+    data = path.read_bytes()
+    assert data.count(old) == 1 and len(old) == len(new)
+    path.write_bytes(data.replace(old, new))
+
+
+def test_texts_that_hdf5_would_read_for_ever_are_refused(tmp_path):
+    def texts(file, group):
+        file.attrs["keras_version"] = "2.3.1"      # in a heap, with its free rest behind it
+
+    data = damaged(tmp_path, texts).read_bytes()
+    heap = data.index(h5_layout.HEAP)
+    rest = heap + 16
+    while data[rest:rest + 2] != b"\0\0":
+        rest += 16 + -(-int.from_bytes(data[rest + 8:rest + 16], "little") // 8) * 8
+    assert rest + int.from_bytes(data[rest + 8:rest + 16], "little") == heap + 4096
+    for size in (0, 99):                           # no rest, and one with nothing behind it
+        broken = data[:rest + 8] + size.to_bytes(8, "little") + data[rest + 16:]
+        (tmp_path / "a.h5").write_bytes(broken)
+        with pytest.raises(OSError, match="whose texts cannot be read"):
+            load_model(tmp_path / "a.h5")
+    reference = (5).to_bytes(4, "little") + heap.to_bytes(8, "little")
+    (tmp_path / "a.h5").write_bytes(data)
+    replaced(tmp_path / "a.h5", reference, (1 << 30).to_bytes(4, "little") + b"\x77" * 8)
+    with pytest.raises(OSError, match="whose texts cannot be read"):
+        load_model(tmp_path / "a.h5")
+
+
 @pytest.mark.parametrize("change, message", [
     (lambda file, group: group.attrs.create("weight_names", [b"gone"]), "lists the weight 'gone'"),
     (lambda file, group: file["model_weights"].attrs.create("layer_names", [b"gone"]),

@@ -24,6 +24,11 @@ def doctor(path):
         print(f"  note:          {text}")
     if model is None:
         return 1
+    for kind, name in model.missing_objects:
+        print(f"  missing:       {kind} {name}")
+    for layer in model.layers:
+        if hasattr(getattr(layer, "function", None), "dumped"):
+            print(f"  decoded:       {layer.name}: {layer.function}")
     print(f"  loads:         yes, {type(model).__name__} with {len(model.layers)} layers and "
           f"{model.count_params():,} weights")
     return _try_prediction(model)
@@ -72,6 +77,7 @@ def _load(path):
                 how = "load_model(compile=False)" if arguments else "load_model"
                 told.append(f"{how} fails: {error}")
     notes = [str(w.message).splitlines()[0] for w in caught]
+    notes = [n for n in notes if not n.startswith("Not everything")]     # it is listed
     if any(note.startswith("Update your") for note in notes):
         notes = [n for n in notes if not n.startswith("Update your")]
         notes.insert(0, "arguments of Keras 1 are translated")

@@ -8,6 +8,7 @@ from .. import regularizers
 from .. import backend as K
 from ..utils.generic_utils import (deserialize_keras_object, func_dump, func_load,
                                    get_custom_objects, has_arg, is_dumped_here)
+from . import missing
 from .base import Layer
 from .spec import InputSpec
 
@@ -299,7 +300,7 @@ class Lambda(Layer):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        config = dict(config)
+        stored, config = config, dict(config)
         known = {**get_custom_objects(), **(custom_objects or {})}
         given = known.get(config.get("name"))
         if callable(given):                        # the file's own code is never needed then
@@ -307,18 +308,32 @@ class Lambda(Layer):
         for key, default in (("function", "function"), ("output_shape", "raw")):
             kind, value = config.pop(f"{key}_type", default), config.get(key)
             config.pop(f"{key}_module", None)
-            if kind == "lambda" or isinstance(value, dict):
-                config[key] = _from_bytecode(key, value, known, config.get("name"))
-            elif kind == "function":
-                config[key] = deserialize_keras_object(
-                    value, custom_objects=custom_objects,
-                    printable_module_name=f"{key} in Lambda layer")
+            try:
+                if kind == "lambda" or isinstance(value, dict):
+                    config[key] = _from_bytecode(key, value, known, config.get("name"))
+                elif kind == "function":
+                    config[key] = deserialize_keras_object(
+                        value, custom_objects=custom_objects,
+                        printable_module_name=f"{key} in Lambda layer")
+            except (ValueError, ImportError) as error:
+                if missing.current() is None:
+                    raise
+                return _without_function(stored, error)
         config.pop("module", None)
         arguments = config["arguments"] = dict(config.get("arguments") or {})
         for key, value in arguments.items():
             if isinstance(value, dict) and value.get("type") == "ndarray":
                 arguments[key] = np.array(value["value"])
         return cls(**config)
+
+
+def _without_function(config, why):
+    """In the place of a Lambda layer whose function is not known."""
+    kind = type("Lambda", (missing.MissingLayer,), {})
+    text = str(why)
+    if "custom_objects" not in text:
+        text += f" Try: custom_objects={{{config.get('name')!r}: function}}"
+    return kind.from_config(config, text)
 
 
 def _from_bytecode(key, dumped, known, name):
@@ -335,9 +350,9 @@ def _from_bytecode(key, dumped, known, name):
         if key == "output_shape":
             return None
         given = f"custom_objects={{{name!r}: function}}"
-        missing = getattr(error.__cause__, "name", None)
-        if missing and not hasattr(builtins, missing) and missing.isidentifier():
-            given += f", or custom_objects={{{missing!r}: what it is}}"
+        name_of = getattr(error.__cause__, "name", None)
+        if name_of and name_of.isidentifier() and not hasattr(builtins, name_of):
+            given += f", or custom_objects={{{name_of!r}: what it is}}"
         raise type(error)(f"Bytecode is never run, and the function of the Lambda layer {name!r} "
                           f"cannot be used without: {error}\nTry: {given}") from None
 

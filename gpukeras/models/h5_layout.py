@@ -30,6 +30,33 @@ def looks_treacherous(data):
         if sizes is None or _has_long_reference(data, begin, sizes):
             return True
         begin = data.find(HEAP, begin + 8)
+    return any(_claims_more(data, name) for name in READ)
+
+
+# the attributes that are read
+READ = (b"model_config", b"training_config", b"keras_version", b"backend", b"layer_names",
+        b"weight_names")
+
+
+def _claims_more(data, name):
+    """Whether an attribute of that name refers to a text that is longer than the file.
+
+    The message of an attribute is its version, the sizes of name, type and space, these three (in
+    version 1 up to multiples of 8), and the references: length, address of the heap, index.
+    """
+    at = data.find(name + b"\0")
+    while at >= 0:
+        for version, header, step in ((1, 8, 8), (2, 8, 1), (3, 9, 1)):
+            begin = at - header
+            if begin < 0 or data[begin] != version or _number(data, begin + 2, 2) != len(name) + 1:
+                continue
+            sizes = [_number(data, begin + 2 + 2 * i, 2) for i in range(3)]
+            name_size, type_size, space_size = (-(-size // step) * step for size in sizes)
+            kind = data[at + name_size:at + name_size + 1]
+            values = at + name_size + type_size + space_size
+            if kind and kind[0] & 15 == 9 and _number(data, values, 4) > len(data):
+                return True
+        at = data.find(name + b"\0", at + 1)
     return False
 
 
@@ -46,7 +73,8 @@ def _heap_sizes(data, begin):
         if index == 0 and size == 0:
             return None
         sizes[index] = size
-        at = end if index == 0 else at + 16 + -(-size // 8) * 8
+        # HDF5 reads on behind a rest that is too short
+        at += size if index == 0 else 16 + -(-size // 8) * 8
     return sizes
 
 

@@ -1,30 +1,52 @@
 """Models and weights from an open HDF5 group."""
+import contextlib
 import json
 import warnings
 
 from .. import backend as K
 from .. import losses, metrics, optimizers
+from ..layers.missing import Missing, stand_ins
 from . import tf_config
 from .h5_convert import convert_weights
 from .h5_layout import has_names, read_arrays, read_names, read_text
+from .missing_shapes import Stored, told_shapes
 
 
-def read_model(group, build, custom_objects=None, compile=True):
+def read_model(group, build, custom_objects=None, compile=True, lenient=True):
     """The model in a group.
 
     # Arguments
         build: function (config, custom_objects) -> model.
         custom_objects: dict name -> class or function.
         compile: whether to compile it as it was when it was saved.
+        lenient: whether something may stand in for layer classes that are not known.
     """
     config = _json(group, "model_config")
     if config is None:
         raise ValueError("No model found in config. " + _what_is_there(group))
-    model = build(tf_config.translate(config), custom_objects)
-    assign_by_order(weights_group(group), model.layers)
+    config, weights = tf_config.translate(config), weights_group(group)
+    with stand_ins() if lenient else contextlib.nullcontext(Missing()) as missing:
+        missing.shapes, missing.weights = told_shapes(config, weights), Stored(weights)
+        try:
+            model = build(config, custom_objects)
+            assign_by_order(weights, model.layers)
+        except ValueError as error:
+            if not missing.found:
+                raise
+            raise ValueError(f"{error}\n  It may be because something is not known and could only "
+                             f"be guessed: {missing}. {_give(missing)}") from error
     if compile:
-        _compile(model, group, custom_objects or {})
+        _compile(model, group, custom_objects or {}, missing)
+    model.missing_objects = [*missing.found, *([missing.failed] if missing.failed else [])]
+    if missing.found:
+        warnings.warn(f"Not everything that the file names is known here, and something stands in "
+                      f"its place: {missing}. Weights and graph are loaded. {_give(missing)}")
     return model
+
+
+def _give(missing):
+    names = ", ".join(dict.fromkeys(f"{name!r}: ..." for _, name in missing.found))
+    return f"Give it: load_model(path, custom_objects={{{names}}})"
 
 
 def _json(group, name):
@@ -59,6 +81,7 @@ def assign_by_order(group, layers, reshape=False):
     """Give the arrays of a group to the layers that have weights, in order; all or none."""
     source = [(name, read_arrays(group[name])) for name in _layer_names(group)]
     source = [(name, arrays) for name, arrays in source if arrays]
+    _make_missing(dict(source), layers)
     target = [layer for layer in layers if layer.weights]
     if len(source) != len(target):
         raise ValueError(_count_differs(source, target, layers))
@@ -77,10 +100,18 @@ def assign_by_order(group, layers, reshape=False):
     K.batch_set_value(pairs)
 
 
+def _make_missing(stored, layers):
+    """Make the weights of layers that stand in for unknown ones, as the file has them."""
+    for layer in layers:
+        if getattr(layer, "is_missing", False) and layer.name in stored:
+            layer.take([(array.shape, array.dtype.name) for array in stored[layer.name]])
+
+
 def assign_by_name(group, layers, skip_mismatch=False, reshape=False):
     """Give the arrays of a group to the layers of the same names; other layers are left alone."""
     pairs = []
     for k, name in enumerate(_layer_names(group)):
+        _make_missing({name: read_arrays(group[name])}, layers)
         for layer in (layer for layer in layers if layer.name == name):
             arrays = _convert(group, layer, read_arrays(group[name]), reshape)
             weights = layer.weights
@@ -134,7 +165,7 @@ def _count_differs(source, target, layers):
 
 # ---------------------------------------------------------------- compiling
 
-def _compile(model, group, custom_objects):
+def _compile(model, group, custom_objects, missing):
     config = _json(group, "training_config")
     if config is None:
         warnings.warn("No training configuration found in save file: the model was *not* compiled. "
@@ -149,15 +180,17 @@ def _compile(model, group, custom_objects):
         model.compile(
             optimizer=optimizer,
             loss=_revive(config["loss"], losses, custom_objects),
-            metrics=_revive(config.get("metrics"), metrics, custom_objects),
-            weighted_metrics=_revive(config.get("weighted_metrics"), metrics,
-                                     custom_objects),
+            metrics=_known(_revive_metrics(config.get("metrics"), custom_objects), missing),
+            weighted_metrics=_known(_revive_metrics(config.get("weighted_metrics"),
+                                                    custom_objects), missing),
             sample_weight_mode=config.get("sample_weight_mode"),
             loss_weights=config.get("loss_weights"))
     except ValueError as error:
         if not str(error).startswith("Unknown"):
             raise
         # weights and graph are good without it: better a model to predict with than none
+        missing.failed = _unknown(error)
+        model.optimizer = None
         warnings.warn(f"The model was *not* compiled: {error} Give it in custom_objects, or "
                       "compile the model yourself.")
         return
@@ -171,6 +204,52 @@ def _compile(model, group, custom_objects):
     except ValueError as error:
         warnings.warn("Error in loading the saved optimizer state. As a result, your model is "
                       f"starting with a freshly initialized optimizer. ({error})")
+
+
+def _unknown(error):
+    """(kind, name) of what an error says is unknown."""
+    kind, _, rest = str(error).removeprefix("Unknown ").partition(":")
+    return kind, rest.split(". ")[0].strip()
+
+
+def _revive_metrics(value, custom_objects):
+    """As `_revive`, with an `_Unknown` for each metric that is not known."""
+    value = tf_config.loss_or_metric(value)
+    if isinstance(value, list):
+        return [_revive_metrics(v, custom_objects) for v in value]
+    if isinstance(value, dict) and set(value) != {"class_name", "config"}:
+        return {key: _revive_metrics(v, custom_objects) for key, v in value.items()}
+    try:
+        found = _revive(value, metrics, custom_objects)
+        if isinstance(found, str) and found not in ("accuracy", "acc", "crossentropy", "ce"):
+            metrics.get(found)
+        return found
+    except ValueError as error:
+        if not str(error).startswith("Unknown"):
+            raise
+        return _Unknown(*_unknown(error))
+
+
+class _Unknown:
+    """A metric that is not known."""
+
+    def __init__(self, kind, name):
+        self.kind, self.name = kind, name
+
+
+def _known(value, missing):
+    """Metrics without those that are not known, which `missing` lists."""
+    if isinstance(value, list):
+        return [_known(v, missing) for v in value if not _note(v, missing)]
+    if isinstance(value, dict):
+        return {key: _known(v, missing) for key, v in value.items() if not _note(v, missing)}
+    return value
+
+
+def _note(value, missing):
+    if isinstance(value, _Unknown):
+        missing.note(value.kind, value.name)
+    return isinstance(value, _Unknown)
 
 
 def _revive(value, module, custom_objects):

@@ -26,6 +26,7 @@ class Network(Layer):
     """
 
     casts_inputs = casts_weights = False           # its layers do, each in its own way
+    missing_objects = ()                           # (kind, name) of what a loaded model lacks
 
     def __init__(self, *args, **kwargs):
         inputs, outputs, options = _arguments(type(self), args, kwargs)

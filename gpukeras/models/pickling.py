@@ -37,11 +37,11 @@ def unpickled(data, objects=(), codes=()):
         objects: dict name -> class or function that is not ours.
         codes: dict layer name -> code of its function.
     """
-    from .saving import load_model
+    from .saving import load
     objects = {**dict(objects), **{name: _function(*code) for name, code in dict(codes).items()}}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No training configuration")
-        return load_model(io.BytesIO(data), custom_objects=objects)
+        return load(io.BytesIO(data), objects, lenient=False)
 
 
 def _bytes(model):

@@ -50,14 +50,22 @@ def load_model(filepath, custom_objects=None, compile=True):
         custom_objects: dict name -> class or function, for what is not part of Keras.
         compile: False leaves the model uncompiled (for a loss that is not at hand).
 
+    What the file names and nobody has given, such as a layer class, is stood in for, with a warning
+    that lists it; `missing_objects` of the model is [(kind, name)]. See `layers.missing`.
+
     # Raises
         OSError: there is no such file, or it is no HDF5 file or is cut off.
         ValueError: the file holds no model, or something that is not known.
     """
+    return load(filepath, custom_objects, compile)
+
+
+def load(filepath, custom_objects=None, compile=True, lenient=True):
+    """`load_model`; lenient=False: an unknown layer class is an error."""
     from .h5_reading import read_model
     from .network_config import model_from_config
     with _reading(filepath) as group:
-        return read_model(group, model_from_config, custom_objects, compile)
+        return read_model(group, model_from_config, custom_objects, compile, lenient)
 
 
 def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=False):
