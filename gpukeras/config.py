@@ -1,7 +1,7 @@
 """Every setting, read at the moment it is used (a script may set it after the import).
 
-`math`, `deterministic` and `winograd` are attributes to set: `gpukeras.config.math = "tf32"`. They count for
-what is compiled from then on; functions that have run keep what they had.
+`math`, `deterministic` and `winograd` are attributes to set: `gpukeras.config.math = "tf32"`. They
+count for what is compiled from then on; functions that have run keep what they had.
 """
 from __future__ import annotations
 
