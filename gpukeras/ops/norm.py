@@ -11,6 +11,7 @@ from ..errors import DtypeError, ShapeError
 from ..graph import Node, Tensor, TensorType, is_float
 from .broadcast import broadcast_like, sum_
 from .composite import Composite
+from .host_norm import bind_batch_norm, bind_batch_norm_grad
 from .math import cast, rsqrt, square
 from .plans import arithmetic, defines
 from .record import In, Kernel, Launch, LaunchPlan, Out, Temp, Tickets
@@ -19,7 +20,6 @@ from .sums import slices_of
 
 Types = tuple[TensorType, ...]
 
-_BLOCK, _ROW = 1 << 15, 1 << 11                    # elements of a block and of a row on the host
 
 
 def _axes(x: Tensor) -> tuple[int, ...]:
@@ -60,43 +60,7 @@ def plan_batch_norm_stats(op: "BatchNormStats", ins: Types, outs: Types) -> Laun
                               defines=defines(T=x.dtype)),), temps)
 
 
-# ------------------------------------------------------------------------------ host
-
-class _Blocks:
-    """Arrays (..., C) cut into blocks that stay in the cache, several pixels to a row.
-
-    NumPy's loops run along rows: a row of 1024 numbers costs less than 32 rows of 32.
-    """
-
-    def __init__(self, *arrays: np.ndarray) -> None:
-        self.columns = arrays[0].shape[-1]
-        self.rows = arrays[0].size // self.columns
-        most = min(self.rows, max(_ROW // self.columns, 1))
-        self.lanes = next(k for k in range(most, 0, -1) if self.rows % k == 0)
-        wide = [a.reshape(-1, self.lanes * self.columns) for a in arrays]
-        step = max(_BLOCK // wide[0].shape[1], 1)
-        self.parts = [[a[i:i + step] for a in wide] for i in range(0, len(wide[0]), step)]
-        self.scratch = np.empty_like(self.parts[0][0])
-        self.ones = np.ones(len(self.scratch), arrays[0].dtype)
-        self.totals = np.zeros((2, self.lanes * self.columns))
-
-    def vector(self) -> np.ndarray:
-        """Room for one number per channel, repeated for every pixel of a row."""
-        return np.empty((self.lanes, self.columns), self.scratch.dtype)
-
-    def __iter__(self):
-        return iter(self.parts)
-
-    def add(self, block: np.ndarray, which: int = 0) -> None:
-        """Sum the rows of a block, by BLAS, to one of two totals in double."""
-        self.totals[which] += self.ones[:len(block)] @ block
-
-    def sums(self, which: int = 0) -> np.ndarray:
-        """The total of each channel since the last call."""
-        sums = self.totals[which].reshape(self.lanes, self.columns).sum(0)
-        self.totals[which] = 0
-        return sums
-
+# ------------------------------------------------------------------------------ ops
 
 class BatchNormStats(Composite):
     """Mean, biased variance and 1 / sqrt(variance + eps) over all axes but the last.
@@ -150,28 +114,9 @@ class BatchNormTrain(Composite):
         return gx, ggamma, gbeta
 
     def host(self, ins, outs):
-        x, gamma, beta = ins
-        y, m, v = outs
-        if x.dtype == np.float16 or not x.size:
+        if ins[0].dtype == np.float16 or not ins[0].size or not ins[0].flags.c_contiguous:
             return None
-        blocks, eps = _Blocks(x, y), self.eps
-        centre, scale, shift = (blocks.vector() for _ in range(3))
-        flat_centre, flat_scale, flat_shift = (a.reshape(-1) for a in (centre, scale, shift))
-
-        def run() -> None:
-            for part, _ in blocks:
-                blocks.add(part)
-            centre[...] = blocks.sums() / blocks.rows
-            for part, out in blocks:
-                np.subtract(part, flat_centre, out=out)
-                blocks.add(np.multiply(out, out, out=blocks.scratch[:len(out)]))
-            variance = blocks.sums() / blocks.rows
-            m[...], v[...] = centre[0], variance
-            scale[...], shift[...] = gamma / np.sqrt(variance + eps), beta
-            for _, out in blocks:
-                np.multiply(out, flat_scale, out=out)
-                np.add(out, flat_shift, out=out)
-        return run
+        return bind_batch_norm(*ins, *outs, self.eps)
 
 
 class BatchNormGrad(Composite):
@@ -201,33 +146,10 @@ class BatchNormGrad(Composite):
         return cast(gx, x.dtype), ggamma, gbeta
 
     def host(self, ins, outs):
-        x, gamma, m, v, gy = ins
-        gx, ggamma, gbeta = outs
-        if x.dtype == np.float16 or not x.size:
+        if ins[0].dtype == np.float16 or not ins[0].size or not all(
+                a.flags.c_contiguous for a in ins):
             return None
-        blocks, eps = _Blocks(x, gy, gx), self.eps
-        centre, by_x, by_g, shift = (blocks.vector() for _ in range(4))
-        flat = [a.reshape(-1) for a in (centre, by_x, by_g, shift)]
-
-        def run() -> None:
-            centre[...] = m
-            for part, g, out in blocks:
-                blocks.add(g, 1)
-                np.subtract(part, flat[0], out=out)
-                blocks.add(np.multiply(out, g, out=blocks.scratch[:len(out)]))
-            sum_gx, sum_g = blocks.sums(), blocks.sums(1)
-            rstd = 1 / np.sqrt(v.astype("float64") + eps)
-            gbeta[...], ggamma[...] = sum_g, sum_gx * rstd
-            # gx = by_g * gy + by_x * (x - mean) + shift
-            by_g[...] = gamma * rstd
-            by_x[...] = -gamma * rstd ** 3 * sum_gx / blocks.rows
-            shift[...] = -gamma * rstd * sum_g / blocks.rows
-            for _, g, out in blocks:
-                scaled = np.multiply(g, flat[2], out=blocks.scratch[:len(g)])
-                np.add(scaled, flat[3], out=scaled)
-                np.multiply(out, flat[1], out=out)
-                np.add(out, scaled, out=out)
-        return run
+        return bind_batch_norm_grad(*ins, *outs, self.eps)
 
 
 # ------------------------------------------------------------------------------ functions
