@@ -1,4 +1,4 @@
-"""A device that only counts: what a training step launches on CUDA, without compiling or running."""
+"""A device that only counts: what a training step launches on CUDA; compiles and runs nothing."""
 from __future__ import annotations
 
 from contextlib import contextmanager
