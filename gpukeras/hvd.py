@@ -10,6 +10,7 @@
 import numpy as np
 
 from . import backend as K
+from . import devices
 from .models import load_model as _load_model
 from .parallel import hvd_callbacks as callbacks
 from .parallel.communicator import average, current, init, shutdown
@@ -44,7 +45,11 @@ class Compression:
 
 def DistributedOptimizer(optimizer, name=None, device_dense="", device_sparse="",
                          compression=Compression.none, sparse_as_dense=False):
-    """The optimizer, with gradients averaged over all ranks before they are clipped and applied.
+    """The optimizer, for a model that all ranks train together.
+
+    On the CPU the ranks' batches in `fit` are one batch: loss, metrics, gradients and the
+    statistics of batch normalisation are those of all its samples. With compression, and on a GPU,
+    gradients alone are averaged over the ranks, before they are clipped and applied.
 
     # Arguments
         optimizer: any optimizer of gpukeras.
@@ -54,12 +59,16 @@ def DistributedOptimizer(optimizer, name=None, device_dense="", device_sparse=""
     # Returns
         An optimizer of a class with the same name, so that a saved model loads without Horovod.
     """
-    base = type(optimizer)
+    base, group = type(optimizer), current()
+    as_one = (group.size > 1 and compression == Compression.none
+              and not devices.current().target.kernels)
 
     def combine(self, grads):
-        return average_gradients(base.combine(self, grads), compression)
+        grads = base.combine(self, grads)
+        return grads if self.in_group else average_gradients(grads, compression)
 
-    made = type(base.__name__, (base,), {"combine": combine, "__module__": base.__module__})
+    made = type(base.__name__, (base,), {"combine": combine, "__module__": base.__module__,
+                                         "group": group if as_one else None})
     return made.from_config(optimizer.get_config())
 
 
@@ -96,14 +105,27 @@ def broadcast(value, root_rank, name=None):
     return array
 
 
-def shard(*arrays):
-    """This rank's part of arrays (or anything with a length and slices): every size()-th row.
+def shard(*arrays, block=1):
+    """This rank's part of arrays (or anything with a length and slices).
 
-    All ranks get equally many rows, so that they do equally many steps: up to size() - 1 rows at
-    the end are left out. One array comes back as itself, several as a tuple.
+    Rows are dealt out in blocks: `block` rows to rank 0, the next to rank 1, and so on. With block
+    = the ranks' batch size and shuffle=False, a step sees the rows that one process would see in
+    the same step. All ranks get equally many rows, so that they do equally many steps: fewer than
+    size() * block rows at the end are left out.
+
+    # Returns
+        One array as itself, several as a tuple; with blocks, NumPy arrays.
     """
-    parts = tuple(a[rank():len(a) // size() * size():size()] for a in arrays)
+    parts = tuple(_part(a, block) for a in arrays)
     return parts[0] if len(parts) == 1 else parts
+
+
+def _part(a, block):
+    rounds = len(a) // (size() * block)
+    if block == 1:
+        return a[rank():rounds * size():size()]
+    starts = [(i * size() + rank()) * block for i in range(rounds)]
+    return np.concatenate([np.asarray(a[s:s + block]) for s in starts]) if starts else a[:0]
 
 
 def load_model(filepath, custom_optimizers=None, custom_objects=None,

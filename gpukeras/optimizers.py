@@ -26,6 +26,8 @@ class Optimizer(Configured):
     """
 
     slots = ()
+    group = None                                 # the processes that train with it, see hvd.py
+    in_group = False                             # its gradients are those of the whole group
 
     def __init__(self, **kwargs):
         clips = {name: kwargs.pop(name) for name in ("clipnorm", "clipvalue") if name in kwargs}

@@ -1,11 +1,16 @@
-"""Functions whose batch is dealt out to replicas."""
+"""Functions whose batch is dealt out to replicas, of this process and of others."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable, Sequence
+from zlib import crc32
+
+import numpy as np
 
 from .config import across_devices
 from .devices import Device, Executable
-from .devices.replicas import Cut, ReplicaTeam
+from .devices.group import Cut
+from .devices.replicas import ReplicaTeam
+from .errors import DeviceError
 from .function import Function
 from .passes.bind import bind
 from .passes.partition import Partition, partition, update_of_parts
@@ -13,6 +18,8 @@ from .passes.pipeline import compile_graph
 from .passes.schedule import Schedule
 
 SHARDS = 12      # of a batch whose results must not depend on the number of devices (1 to 4, 6, 12)
+
+Shapes = tuple[tuple[int, ...], ...]
 
 
 class Replicated(Function):
@@ -22,40 +29,105 @@ class Replicated(Function):
     others go to every device.
 
     # Arguments
-        devices: how many devices there are.
+        devices: how many devices this process has.
+        group: processes that compute together, on CPUs (devices/group.py); arrays are the rows of
+            this process, and the batch is the rows of all of them, in the order of ranks.
     """
 
-    def __init__(self, *args: Any, devices: int = 1, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, devices: int = 1, group: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.devices = devices
+        self.devices, self.group = devices, group
 
-    def _compile(self, shapes: tuple[tuple[int, ...], ...], phase: bool, device: Device) -> Any:
-        rows = next((shape[0] for shape in shapes if shape), 0)
-        exact = across_devices()
-        cut = Cut(rows, SHARDS if exact else self.devices, self.devices, exact)
+    def _compile(self, shapes: Shapes, phase: bool, device: Device) -> Any:
+        rows = _rows(shapes)
+        if self.group is not None:
+            return self._plan(shapes, phase, device, (rows,) * self.group.size)
+        cut = self._cut((rows,))
         if rows < 2 or len(cut.bounds) < 2:
             return super()._compile(shapes, phase, device)
-        parts = partition(bind(self.graph, shapes, phase), rows, cut.sizes)
+        return self._plan(shapes, phase, device, (rows,))
+
+    def _cut(self, rows_of: Sequence[int]) -> Cut:
+        exact = across_devices()
+        rank = 0 if self.group is None else self.group.rank
+        return Cut(rows_of, SHARDS if exact else self.devices, self.devices, exact, rank)
+
+    def _plan(self, shapes: Shapes, phase: bool, device: Device, rows_of: Sequence[int]) -> "_Plan":
+        cut = self._cut(rows_of)
+        whole = tuple((cut.rows, *s[1:]) if s and s[0] == cut.count else s for s in shapes)
+        parts = partition(bind(self.graph, whole, phase), cut.rows, cut.sizes)
         programs = {size: compile_graph(program.graph, device.target)
                     for size, program in parts.programs.items()}
         update = update_of_parts(parts, cut.sizes) if device.target.kernels else parts.update
-        return _Plan(parts, programs, compile_graph(update, device.target), cut)
+        return _Plan(parts, programs, compile_graph(update, device.target), cut,
+                     lambda rows_of: self._plan(shapes, phase, device, rows_of))
 
     def _load(self, plan: Any, device: Device) -> Executable:
-        return plan.load(device) if isinstance(plan, _Plan) else super()._load(plan, device)
+        if not isinstance(plan, _Plan):
+            return super()._load(plan, device)
+        if self.group is None:
+            return plan.load(device)
+        return Together(device, plan, self.group, f"{self.name} {plan.cut.count}")
+
+
+def _rows(shapes: Shapes) -> int:
+    return next((shape[0] for shape in shapes if shape), 0)
 
 
 class _Plan:
-    """A compiled step; what Function keeps of it and loads again when variables have moved."""
+    """A compiled step; what Function keeps of it and loads again when variables have moved.
+
+    again: makes the plan for other numbers of rows of the processes.
+    """
 
     def __init__(self, parts: Partition, programs: dict[int, Schedule], update: Schedule,
-                 cut: Cut) -> None:
+                 cut: Cut, again: Callable[[Sequence[int]], "_Plan"]) -> None:
         self.parts, self.programs, self.update, self.cut = parts, programs, update, cut
         self.variables = [v for s in (update, *programs.values()) for v in s.variables]
+        self.again = again
 
-    def load(self, device: Device) -> Executable:
+    def load(self, device: Device, group: Any = None) -> Executable:
         if device.target.kernels:
-            from .devices.kernel_replicas import KernelTeam as Team
-        else:
-            Team = ReplicaTeam
-        return Team(device, self.parts, self.programs, self.update, self.cut)
+            from .devices.kernel_replicas import KernelTeam
+            return KernelTeam(device, self.parts, self.programs, self.update, self.cut)
+        return ReplicaTeam(device, self.parts, self.programs, self.update, self.cut, group)
+
+
+class Together(Executable):
+    """A step of all processes of a group. They meet first and tell how many rows each has; numbers
+    that differ, as at the end of an epoch, have compiled steps of their own."""
+
+    def __init__(self, device: Device, plan: _Plan, group: Any, name: str) -> None:
+        self._device, self._plan, self._group = device, plan, group
+        self._rows = plan.cut.count
+        self._name = np.uint32(crc32(name.partition(" ")[0].encode()))
+        first = plan.load(device, group)
+        self._teams, self._last = {plan.cut.rows_of: first}, first
+        self.inputs = first.inputs
+
+    def run(self, arrays: Sequence[np.ndarray]) -> None:
+        for place, array in zip(self.inputs, arrays):
+            np.copyto(place, array, "unsafe")
+        rows_of = self._meet()
+        team = self._teams.get(rows_of)
+        if team is None:
+            team = self._teams[rows_of] = self._plan.again(rows_of).load(self._device, self._group)
+        team.run(() if team.inputs is self.inputs else self.inputs)
+        self._last = team
+
+    def _meet(self) -> tuple[int, ...]:
+        """How many rows each process has. Raises DeviceError if one is at another step."""
+        mine = np.array([[self._rows, self._name]], "int64")
+        all_ = np.empty((self._group.size, 2), "int64")
+        self._group.start_gather(mine, all_)()
+        if (all_[:, 1] != self._name).any():
+            other = [i for i, name in enumerate(all_[:, 1]) if name != self._name]
+            raise DeviceError(f"rank {self._group.rank} and rank {other[0]} came to different "
+                              "steps. Every rank must make the same calls, with as many batches")
+        return tuple(int(n) for n in all_[:, 0])
+
+    def fetch(self) -> list[np.ndarray]:
+        return self._last.fetch()
+
+    def profile(self, arrays: Sequence[np.ndarray]) -> list[float]:
+        return self._last.profile(arrays)

@@ -12,8 +12,8 @@ from ..passes.partition import Partition, exchange_of_parts
 from ..passes.pipeline import compile_graph
 from ..passes.schedule import Schedule, Step, Value
 from .array import DeviceArray
+from .group import Cut
 from .launcher import Call, KernelDevice, KernelExecutable
-from .replicas import Cut
 
 
 class KernelReplica(KernelExecutable):

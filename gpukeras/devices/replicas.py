@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import nullcontext
-from typing import Callable, Sequence
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
@@ -22,32 +22,12 @@ from ..passes.partition import Partition, Sum
 from ..passes.schedule import Schedule, Step
 from ..team import Team, alone
 from .base import Executable
+from .group import BUCKETS, EXCHANGES, Cut, bind_combine
 from .host import HostDevice, HostExecutable
 
 BUCKET = 1 << 20                                   # bytes of gradients that are summed together
-BLOCK = 1 << 15                                    # elements: a block of a sum stays in the cache
 
 Call = Callable[[], object]
-
-
-class Cut:
-    """How a batch is dealt out.
-
-    bounds: (first row, row after the last) of each replica that has rows. threads: for each thread,
-    the numbers of its replicas, ascending over all threads. exact: nothing may depend on `threads`.
-    """
-
-    def __init__(self, rows: int, replicas: int, threads: int, exact: bool) -> None:
-        edges = [rows * i // replicas for i in range(replicas + 1)]
-        self.bounds = [(a, b) for a, b in zip(edges, edges[1:]) if b > a]
-        count = len(self.bounds)
-        starts = [count * i // threads for i in range(threads + 1)]
-        self.threads = [list(range(a, b)) for a, b in zip(starts, starts[1:]) if b > a]
-        self.exact = exact
-
-    @property
-    def sizes(self) -> list[int]:
-        return [b - a for a, b in self.bounds]
 
 
 class Replica(HostExecutable):
@@ -82,7 +62,8 @@ class Replica(HostExecutable):
                 for bucket in ready:
                     arrive(bucket)
         except Exception as error:
-            raise self._placed(error, self.calls.index(call)) from error
+            at = self.calls.index(call) if call in self.calls else len(self.calls)
+            raise self._placed(error, at) from error
 
 
 def _nothing() -> None:
@@ -194,16 +175,18 @@ class Stopped(Exception):
 
 
 class ReplicaTeam(Executable):
-    """A step cut into replicas, on the host. `inputs` are arrays of the whole batch."""
+    """A step cut into replicas, on the host. `inputs` are arrays of this process's part of the
+    batch: of the whole batch where it is alone, without a `group` of processes."""
 
     def __init__(self, device: HostDevice, parts: Partition, schedules: dict[int, Schedule],
-                 update: Schedule, cut: Cut) -> None:
-        self.parts, self.cut = parts, cut
-        self.inputs = [device.empty(v.type.dtype, (parts.rows, *v.type.shape[1:]) if spread
+                 update: Schedule, cut: Cut, group: Any = None) -> None:
+        self.parts, self.cut, self.group = parts, cut, group
+        self.inputs = [device.empty(v.type.dtype, (cut.count, *v.type.shape[1:]) if spread
                                     else v.type.shape)
                        for v, spread in zip(schedules[cut.sizes[0]].inputs, parts.spread)]
+        self._whole = {i: self._whole_input(device, i) for i in parts.update_inputs}
         with alone() if cut.exact else nullcontext():
-            given = [None] * len(parts.sums) + [self.inputs[i] for i in parts.update_inputs]
+            given = [None] * len(parts.sums) + [self._whole[i] for i in parts.update_inputs]
             self.update = HostExecutable(device, update, given)
         self.buckets = buckets(parts.sums)
         with alone():
@@ -211,13 +194,21 @@ class ReplicaTeam(Executable):
         self._bind_sums()
         self._meeting, self._crew = Meeting(len(cut.threads)), Crew.of(len(cut.threads))
         self._jobs = [lambda own=own: self._work(own) for own in cut.threads]
-        self._counts, self._door = [0] * len(self.buckets), threading.Lock()
+        self._counts, self._started, self._door = [0] * len(self.buckets), 0, threading.Lock()
         self._hold, self._free = blas.around()
         self._flush, self._strict = flushing()
 
+    def _whole_input(self, device: HostDevice, i: int) -> np.ndarray:
+        """The array that the update reads for input i: that of all processes."""
+        own = self.inputs[i]
+        if self.group is None or not self.parts.spread[i]:
+            return own
+        return device.empty(own.dtype.name, (self.cut.rows, *own.shape[1:]))
+
     def _replica(self, device: HostDevice, schedule: Schedule, start: int, stop: int) -> Replica:
+        first = self.cut.first
         given: list[np.ndarray | None] = [
-            (None if self.cut.exact else x[start:stop]) if spread else x
+            (None if self.cut.exact else x[start - first:stop - first]) if spread else x
             for x, spread in zip(self.inputs, self.parts.spread)]
         given.append(np.array(start))
         outputs = [[self.parts.sums[k].index for k in bucket] for bucket in self.buckets]
@@ -230,8 +221,10 @@ class ReplicaTeam(Executable):
 
         into = self.update.inputs
         sums = self.parts.sums
-        self._reduce = [[self.combine(sums[k].part, outputs(sums[k]), into[sums[k].slot])
-                         for k in bucket] for bucket in self.buckets]
+        bound = [[self._combine(sums[k].part, outputs(sums[k]), into[sums[k].slot], BUCKETS)
+                  for k in bucket] for bucket in self.buckets]
+        self._reduce = [[start for start, _ in own] for own in bound]
+        self._finish = [finish for own in bound for _, finish in own]
         also = {s.exchange: into[s.slot] for s in sums if s.exchange is not None}
         self._exchange: list[list[Call]] = []
         for i, members in enumerate(self.parts.exchanges):
@@ -239,23 +232,14 @@ class ReplicaTeam(Executable):
             for j, part in enumerate(members):
                 ins = [r.meetings[i][0][j] for r in self.replicas]
                 first, *others = [r.meetings[i][1][j] for r in self.replicas]
-                calls.append(self.combine(part, ins, first))
+                calls += self._combine(part, ins, first, EXCHANGES)
                 others += [also[i, j]] if (i, j) in also else []
                 calls += [lambda to=to, x=first: np.copyto(to, x) for to in others]
             self._exchange.append(calls)
 
-    def combine(self, part: Part, values: list[np.ndarray], out: np.ndarray) -> Call:
-        """run() that puts the replicas' values together."""
-        if part.kind == "sum":
-            return bind_sum(values, out)
-        each = part.size // self.parts.rows
-        at = (slice(None),) * part.axis
-        places = [out[(*at, slice(a * each, b * each))] for a, b in self.cut.bounds]
-
-        def gather() -> None:
-            for place, value in zip(places, values):
-                np.copyto(place, value)
-        return gather
+    def _combine(self, part: Part, values: list[np.ndarray], out: np.ndarray,
+                 channel: int) -> tuple[Call, Call]:
+        return bind_combine(part, values, out, self.cut, self.group, channel)
 
     # ---- running
 
@@ -264,7 +248,7 @@ class ReplicaTeam(Executable):
             if place.dtype == BFLOAT16:            # NumPy converts no numbers to it
                 array = convert(array, BFLOAT16)
             np.copyto(place, array, "unsafe")
-        self._counts = [0] * len(self.buckets)
+        self._counts, self._started = [0] * len(self.buckets), 0
         self._meeting.begin()
         self._hold()
         try:
@@ -273,7 +257,14 @@ class ReplicaTeam(Executable):
             self._free()
         if self._meeting.error is not None:
             raise self._meeting.error
+        _all(self._finish)
+        self._gather_inputs()
         self.update.run(())
+
+    def _gather_inputs(self) -> None:
+        for i, whole in self._whole.items():
+            if whole is not self.inputs[i]:
+                self.group.start_gather(self.inputs[i], whole, self.cut.rows_of)()
 
     def _work(self, own: list[int]) -> None:
         """One thread's part of a step."""
@@ -297,13 +288,20 @@ class ReplicaTeam(Executable):
         start, stop = self.cut.bounds[i]
         for place, x, spread in zip(self.replicas[i].inputs, self.inputs, self.parts.spread):
             if spread:
-                np.copyto(place, x[start:stop])
+                np.copyto(place, x[start - self.cut.first:stop - self.cut.first])
 
     def _arrive(self, bucket: int) -> None:
-        """A replica's part of a bucket is there; the last one to come adds them all up."""
+        """A replica's part of a bucket is there; the last one to come adds them all up. Where
+        other processes wait for them, buckets go in the order of their numbers."""
+        count = len(self.replicas)
         with self._door:
             self._counts[bucket] += 1
-            last = self._counts[bucket] == len(self.replicas)
+            last = self._counts[bucket] == count
+            if self.group is not None:
+                while self._started < len(self._counts) and self._counts[self._started] == count:
+                    _all(self._reduce[self._started])
+                    self._started += 1
+                return
         if last:
             _all(self._reduce[bucket])
 
@@ -335,19 +333,3 @@ def buckets(sums: Sequence[Sum]) -> list[list[int]]:
         groups[-1].append(k)
         room -= s.type.nbytes
     return groups
-
-
-def bind_sum(values: Sequence[np.ndarray], out: np.ndarray) -> Call:
-    """run() for out = values[0] + values[1] + ..., in this order."""
-    if len(values) == 1:
-        return lambda: np.copyto(out, values[0])
-    flat = [v.reshape(-1) for v in values]
-    to = out.reshape(-1)
-    cuts = [slice(i, i + BLOCK) for i in range(0, to.size, BLOCK)]
-    blocks = [(to[c], [v[c] for v in flat]) for c in cuts]
-    def run() -> None:
-        for place, (first, second, *others) in blocks:
-            np.add(first, second, place)
-            for v in others:
-                np.add(place, v, place)
-    return run

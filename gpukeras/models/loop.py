@@ -46,8 +46,8 @@ def fit(model, feed, validation, *, epochs, verbose, callbacks, initial_epoch=0,
             logs_of.reset()
             callbacks.on_epoch_begin(epoch)
             feed.begin()
-            seen, finished = _train_epoch(feed, logs_of, callbacks, owner)
-            averages, logs = logs_of.averages(seen), {}
+            finished = _train_epoch(feed, logs_of, callbacks, owner)
+            averages, logs = logs_of.averages(), {}
             if validation is not None and finished and due(validation_freq, epoch):
                 found = evaluate(model, validation, callbacks=callbacks)
                 logs = {"val_" + name: value for name, value in found.items()}
@@ -73,8 +73,8 @@ def _with_steps(params, feed):
 
 
 def _train_epoch(feed, logs_of, callbacks, owner):
-    """Run all batches: (samples seen, whether no callback ended it before the last batch)."""
-    take, run, seen = feed.take, feed.run, 0
+    """Run all batches; whether no callback ended it before the last batch."""
+    take, run = feed.take, feed.run
     begins = callbacks.wants("on_train_batch_begin")
     ends = callbacks.wants("on_train_batch_end")
     steps = feed.steps
@@ -83,15 +83,14 @@ def _train_epoch(feed, logs_of, callbacks, owner):
         if begins:
             callbacks.on_train_batch_begin(i, {"batch": i, "size": size})
         run()
-        seen += size
         if ends:
-            logs = BatchLogs(i, size, logs_of.last, lambda n=seen: logs_of.averages(n))
+            logs = BatchLogs(i, size, logs_of.last, logs_of.averages)
             callbacks.on_train_batch_end(i, logs)
             if sys.getrefcount(logs) > 2:          # somebody keeps them: read before the next step
                 logs.fetch()
             if owner.stop_training:
-                return seen, i == steps - 1
-    return seen, True
+                return i == steps - 1
+    return True
 
 
 def due(frequency, epoch):
@@ -129,7 +128,7 @@ def evaluate(model, feed, *, callbacks=None, verbose=0, params=None):
         feed.run()
         seen += size
         if ends:
-            logs = BatchLogs(i, size, logs_of.last, lambda n=seen: logs_of.averages(n))
+            logs = BatchLogs(i, size, logs_of.last, logs_of.averages)
             callbacks.on_test_batch_end(i, logs)
             if sys.getrefcount(logs) > 2:
                 logs.fetch()
@@ -137,7 +136,7 @@ def evaluate(model, feed, *, callbacks=None, verbose=0, params=None):
             bar.update(i + 1 if feed.units == "steps" else seen)
     feed.end()
     callbacks.on_test_end()
-    averages = logs_of.averages(seen)
+    averages = logs_of.averages()
     logs_of.reset()                                # what comes next starts from nothing
     return averages
 

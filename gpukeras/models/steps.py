@@ -1,4 +1,5 @@
 """The compiled steps of a model: train, test, predict. Values stay on the device until read."""
+import contextlib
 import functools
 from collections import OrderedDict
 
@@ -11,11 +12,16 @@ from ..graph import Variable, rebuild, toposort
 from ..replicated import Replicated
 
 
-def maker(model):
-    """What compiles the steps of a model, called like K.function."""
-    if model._compile_step is not None:
-        return model._compile_step
-    return Replicated if across_devices() else K.function
+def maker(model, kind):
+    """What compiles a step of a model, "train", "test" or "predict"; called like K.function.
+
+    An optimizer with a `group` of processes trains with all of them; each tests by itself.
+    """
+    make = model._compile_step or (Replicated if across_devices() else K.function)
+    group = getattr(model.optimizer, "group", None) if kind == "train" else None
+    if group is None:
+        return make
+    return functools.partial(Replicated if make is K.function else make, group=group)
 
 
 def _function(inputs, outputs, updates, name, phase, make=K.function):
@@ -167,27 +173,29 @@ class PredictStep(Step):
 
     def __init__(self, model):
         super().__init__(model._feed_inputs, model.outputs, model.state_updates, "predict", 0,
-                         maker(model))
+                         maker(model, "predict"))
 
 
 class Logs:
     """Loss and metrics of a model's train or test steps.
 
     They are one vector on the device: the values of the last step in the order of `names` (the loss
-    of the batch; all others so far), and at the end the sum of loss * batch size since `reset`.
+    of the batch; all others so far), and at the end the sum of loss * batch size and that of batch
+    sizes since `reset`.
     """
 
     def __init__(self, model, kind):
         self.names = model.metrics_names
-        self.state = K.zeros((len(self.names) + 1,), dtype="float32", name=f"{kind}/logs")
+        self.state = K.zeros((len(self.names) + 2,), dtype="float32", name=f"{kind}/logs")
         self._metrics = model.metrics + model._compiled.loss_metrics
-        self._zeros = np.zeros(len(self.names) + 1, "float32")
+        self._zeros = np.zeros(len(self.names) + 2, "float32")
 
     def update(self, values, size):
         """The update for a step with these values (scalar tensors) of a batch of that size."""
         values = [K.cast(v, "float32") for v in values]
-        total = self.state[len(values)] + values[0] * size
-        return self.state, K.stack([*values, total])
+        n = len(values)
+        return self.state, K.stack([*values, self.state[n] + values[0] * size,
+                                    self.state[n + 1] + size])
 
     def reset(self):
         """Forget sums and metrics."""
@@ -197,17 +205,17 @@ class Logs:
 
     def values(self):
         """Values of the last step in the order of `names`, as an array."""
-        return K.get_value(self.state)[:-1]
+        return K.get_value(self.state)[:-2]
 
     def last(self):
         """dict name -> value of the last step."""
         return dict(zip(self.names, self.values().tolist(), strict=True))
 
-    def averages(self, seen):
-        """dict name -> average since `reset`; seen: number of samples since then."""
+    def averages(self):
+        """dict name -> average since `reset`."""
         logs = K.get_value(self.state).tolist()
         found = dict(zip(self.names, logs, strict=False))
-        found["loss"] = logs[-1] / max(seen, 1)
+        found["loss"] = logs[-2] / max(logs[-1], 1)
         return found
 
 
@@ -223,7 +231,7 @@ class _LossStep(Step):
         size = K.cast(K.shape(feeds[0])[0], "float32") if feeds else 1.0
         self.logs = functools.partial(model._logs(kind).update, values)
         updates = merged([*updates, *updates_of(loss), self.logs(size)])
-        super().__init__(feeds, [], updates, kind, phase, maker(model))
+        super().__init__(feeds, [], updates, kind, phase, maker(model, kind))
 
 
 class TrainStep(_LossStep):
@@ -237,8 +245,18 @@ class TrainStep(_LossStep):
 
     def _updates(self, loss):
         model = self._model
-        with K.name_scope("training"):
+        with K.name_scope("training"), _in_group(model.optimizer):
             return optimizer_updates(model, loss) + list(model.updates)
+
+
+@contextlib.contextmanager
+def _in_group(optimizer):
+    """Inside, an optimizer with a group of processes knows that the step is theirs together."""
+    optimizer.in_group = optimizer.group is not None
+    try:
+        yield
+    finally:
+        optimizer.in_group = False
 
 
 class TestStep(_LossStep):

@@ -37,6 +37,17 @@ class Communicator:
     def barrier(self):
         """Waits until all ranks are here."""
 
+    def start_sum(self, array, channel=0):
+        """Begins `allreduce`; returns a function that waits for its end. Messages of a channel, 0
+        or 1, begin in the same order on all ranks."""
+        return lambda: self.allreduce(array)
+
+    def start_gather(self, part, whole, rows=None, channel=0):
+        """Begins to put the parts of all ranks, in the order of ranks, one after the other into
+        `whole`. rows: how many rows of `whole` each rank brings; None: equally many. Returns a
+        function that waits for the end."""
+        return lambda: np.copyto(whole.reshape(-1), part.reshape(-1))
+
 
 class MpiCommunicator(Communicator):
     """All processes that mpirun started.
@@ -48,11 +59,25 @@ class MpiCommunicator(Communicator):
     def __init__(self, mpi, timeout=300.0):
         self.mpi, self.world, self.timeout = mpi, mpi.COMM_WORLD, timeout
         self.rank, self.size = self.world.Get_rank(), self.world.Get_size()
+        self.channels = self.world, self.world.Dup()
         here = self.world.Split_type(mpi.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = here.Get_rank(), here.Get_size()
 
     def allreduce(self, array):
         self._wait(self.world.Iallreduce(self.mpi.IN_PLACE, _plain(array)), "an allreduce")
+
+    def start_sum(self, array, channel=0):
+        request = self.channels[channel].Iallreduce(self.mpi.IN_PLACE, _plain(array))
+        return lambda: self._wait(request, "a step of training")
+
+    def start_gather(self, part, whole, rows=None, channel=0):
+        channel, to = self.channels[channel], _bytes(whole)
+        if rows is None or len(set(rows)) == 1:
+            request = channel.Iallgather(_bytes(part), to)
+        else:
+            each = whole.nbytes // sum(rows)
+            request = channel.Iallgatherv(_bytes(part), (to, [n * each for n in rows]))
+        return lambda: self._wait(request, "a step of training")
 
     def broadcast(self, array, root=0):
         self._check_root(root)
@@ -97,6 +122,10 @@ class MpiCommunicator(Communicator):
                   f"the rest. The job ends here.", file=sys.stderr, flush=True)
         del sent
         self.world.Abort(1)
+
+
+def _bytes(array):
+    return array.reshape(-1).view(np.uint8)
 
 
 def _plain(array):

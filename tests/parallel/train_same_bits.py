@@ -1,0 +1,71 @@
+"""One rank of a job whose results shall not depend on the number of ranks.
+
+python train_same_bits.py OUT mlp|cnn|lstm      50 steps, the same bits on 1, 2 and 4 ranks
+python train_same_bits.py OUT uneven            batches of different sizes on the ranks
+"""
+import sys
+
+import numpy as np
+
+import gpukeras.hvd as hvd
+from gpukeras import config, layers, models, optimizers
+
+BATCH, STEPS, CLASSES = 24, 25, 5                  # of all ranks together; steps of an epoch
+
+
+def mlp():
+    return [layers.Dense(32, activation="relu", input_shape=(20,)), layers.Dropout(0.3)]
+
+
+def cnn():
+    return [layers.Conv2D(8, 3, activation="relu", input_shape=(12, 12, 2)),
+            layers.BatchNormalization(), layers.MaxPooling2D(), layers.Dropout(0.25),
+            layers.Flatten()]
+
+
+def lstm():
+    return [layers.LSTM(9, input_shape=(7, 6))]
+
+
+def problem(name):
+    np.random.seed(3)
+    model = models.Sequential([*globals()[name](), layers.Dense(CLASSES, activation="softmax")])
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(BATCH * STEPS, *model.input_shape[1:])).astype("f4")
+    return model, x, np.eye(CLASSES, dtype="f4")[rng.integers(0, CLASSES, len(x))]
+
+
+def trained(name):
+    config.deterministic = "across devices"
+    model, x, y = problem(name)
+    model.compile(hvd.DistributedOptimizer(optimizers.Adam(0.01)), "categorical_crossentropy",
+                  metrics=["accuracy"])
+    batch = BATCH // hvd.size()
+    x, y = hvd.shard(x, y, block=batch)
+    return model, model.fit(x, y, batch, epochs=2, verbose=0, shuffle=False).history
+
+
+def uneven():
+    """Batch i of 11 rows; with two ranks rank 0 has the first 3 + i % 4 of them."""
+    model, x, y = problem("cnn")
+    model.layers[3].rate = 0.0                     # masks depend on the place of a row in the batch
+    model.compile(hvd.DistributedOptimizer(optimizers.SGD(0.05)), "categorical_crossentropy",
+                  metrics=["accuracy"])
+
+    def batches():
+        for i in range(20):
+            edges = [0, 11] if hvd.size() == 1 else [0, 3 + i % 4, 11]
+            mine = slice(11 * i + edges[hvd.rank()], 11 * i + edges[hvd.rank() + 1])
+            yield x[mine], y[mine]
+    history = model.fit_generator(batches(), 20, epochs=1, verbose=0, workers=0).history
+    return model, history
+
+
+def main(out, name):
+    hvd.init(timeout=20.0)
+    model, history = uneven() if name == "uneven" else trained(name)
+    np.savez(f"{out}.{hvd.rank()}.npz", *model.get_weights(), **history)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
