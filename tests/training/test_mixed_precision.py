@@ -244,8 +244,9 @@ def test_gradients_are_near_those_of_float64(policy, device):
             model.set_weights(weights)
             loss = model.total_loss
             grads = K.gradients(loss, model.trainable_weights)
-            run = K.function([x, model.targets[0], K.learning_phase()], [loss, *grads])
-            found[name] = run([X[:16, ..., None], np.eye(5)[Y[:16] % 5], 1])
+            run = K.function([x, model.targets[0], model.sample_weights[0], K.learning_phase()],
+                             [loss, *grads])
+            found[name] = run([X[:16, ..., None], np.eye(5)[Y[:16] % 5], np.ones(16), 1])
         finally:
             K.set_floatx("float32")
     for got, want in zip(found[policy], found["float64"], strict=True):
