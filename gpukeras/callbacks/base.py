@@ -239,11 +239,12 @@ class BatchLogs(dict):
         batch, size: number of the batch and of its samples, known at once.
         read: function without arguments -> dict name -> value of this batch.
         averages: function without arguments -> dict name -> average of the epoch so far.
+        steps: number of batches since the logs before; the values are those of the last one.
     """
 
-    def __init__(self, batch, size, read, averages):
+    def __init__(self, batch, size, read, averages, steps=1):
         super().__init__(batch=batch, size=size)
-        self._read, self.averages = read, averages
+        self._read, self.averages, self.steps = read, averages, steps
 
     def fetch(self):
         """Read the values now, while they are those of this batch."""

@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from ..utils.generic_utils import Progbar
-from .base import Callback
+from .base import BatchLogs, Callback
 
 
 class BaseLogger(Callback):
@@ -44,6 +44,11 @@ class BaseLogger(Callback):
                 logs[name] = self.totals[name] if stateful else self.totals[name] / self.seen
 
 
+def steps_of(logs):
+    """How many batches the logs are about."""
+    return logs.steps if isinstance(logs, BatchLogs) else logs.get("num_steps", 1)
+
+
 class ProgbarLogger(Callback):
     """Progress bar on the standard output.
 
@@ -74,7 +79,7 @@ class ProgbarLogger(Callback):
 
     def on_batch_end(self, batch, logs=None):
         logs = {} if logs is None else logs
-        self.seen += logs.get("num_steps", 1) if self.use_steps else logs.get("size", 0)
+        self.seen += steps_of(logs) if self.use_steps else logs.get("size", 0)
         if self.verbose and (self.target is None or self.seen < self.target):
             if hasattr(logs, "averages") and not self.progbar.due(self.seen):
                 return                              # values stay where they are

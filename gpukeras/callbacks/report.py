@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from .base import Callback
+from .loggers import steps_of
 
 
 class RemoteMonitor(Callback):
@@ -72,7 +73,7 @@ class TqdmProgress(Callback):
 
     def on_batch_end(self, batch, logs=None):
         if self._batches is not None:
-            self._batches.update(1 if self.params["steps"] else logs["size"])
+            self._batches.update(steps_of(logs) if self.params["steps"] else logs["size"])
 
     def on_epoch_end(self, epoch, logs=None):
         if self._batches is not None:

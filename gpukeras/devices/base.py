@@ -28,6 +28,11 @@ class Executable(ABC):
     def run(self, arrays: Sequence[np.ndarray]) -> None:
         """Copy the inputs in and do all steps; results stay on the device."""
 
+    def repeat(self, times: int) -> None:
+        """So many runs of what has no inputs."""
+        for _ in range(times):
+            self.run(())
+
     @abstractmethod
     def fetch(self) -> list[np.ndarray]:
         """The outputs of the last run, as new NumPy arrays."""

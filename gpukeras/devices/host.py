@@ -77,6 +77,9 @@ class HostExecutable(Executable):
     def run(self, arrays: Sequence[np.ndarray]) -> None:
         self._run(arrays, self.calls)
 
+    def repeat(self, times: int) -> None:
+        self._run((), self.calls * times)
+
     def profile(self, arrays: Sequence[np.ndarray]) -> list[float]:
         times = []
 

@@ -29,6 +29,26 @@ def legacy_epochs(kwargs, epochs):
     return epochs
 
 
+def steps_per_execution(kwargs):
+    """The keyword of `compile` that tf.keras has beyond Keras 2.3.1; any other is an error."""
+    if kwargs.pop("class_mode", None) is not None:
+        warnings.warn("`class_mode` of `compile` is an argument of Keras 0, it is ignored.",
+                      stacklevel=3)
+    old = kwargs.pop("experimental_steps_per_execution", None)
+    several = kwargs.pop("steps_per_execution", old)
+    if kwargs:
+        known = ("optimizer", "loss", "metrics", "loss_weights", "sample_weight_mode",
+                 "weighted_metrics", "target_tensors", "steps_per_execution")
+        near = nearest_names(next(iter(kwargs)), known)
+        raise TypeError(f"Unrecognized keyword arguments: {kwargs}"
+                        + (f". Did you mean {near[0]!r}?" if near else ""))
+    if several is None:
+        return 1
+    if isinstance(several, bool) or not isinstance(several, (int, np.integer)) or several < 1:
+        raise ValueError(f"`steps_per_execution` should be an integer from 1 on, got {several!r}")
+    return int(several)
+
+
 def check_validation_steps(steps, validation_steps, held):
     """Raise where only one of training and validation counts its steps."""
     if validation_steps and steps is None:

@@ -3,11 +3,14 @@
 A loop calls `begin` at the start of an epoch, then for each step `take(i)`, which makes the next
 batch ready and returns its size, and `run`, which runs the compiled step on it.
 """
+import itertools
+
 import numpy as np
 
 from .. import backend as K
 from ..devices import DeviceArray, on_host
 from ..devices import current as current_device
+from ..graph.halves import values_dtype
 from .data import batches, shuffled
 from .steps import Resident
 
@@ -23,6 +26,7 @@ class ArrayFeed:
     """
 
     units = "samples"
+    together = 1                                   # batches that `take` makes ready
 
     def __init__(self, step, arrays, batch_size, shuffle=False):
         self.step, self.batch_size, self.shuffle = step.fed_with(arrays), batch_size, shuffle
@@ -65,7 +69,7 @@ class ArrayFeed:
             return executable
         rows = self.index[start:end]
         places = executable.inputs
-        if not all(isinstance(place, np.ndarray) for place in places):
+        if not all(isinstance(p, np.ndarray) and p.dtype.names is None for p in places):
             executable.run([rows_of(x, rows) for x in self.arrays])
             return executable
         for x, place in zip(self.arrays, places, strict=True):
@@ -105,6 +109,11 @@ class ResidentFeed(ArrayFeed):
         start, end = self._now
         self.step.resident.run(end - start)
 
+    def run_all(self, bounds):
+        """Run the step on several batches."""
+        for size, same in itertools.groupby(end - start for start, end in bounds):
+            self.step.resident.run(size, len(list(same)))
+
 
 def training_feed(step, arrays, batch_size, shuffle):
     """The feed for `fit`: data stay on a GPU if a quarter of its free memory holds them."""
@@ -121,8 +130,8 @@ def _for_device(x, tensor):
     """Data in the type of their placeholder, or as they are if that is smaller, as for pictures."""
     if isinstance(x, DeviceArray):
         return x                                   # the step casts the rows it takes
-    smaller = x.dtype.itemsize < np.dtype(tensor.dtype).itemsize
-    return x if smaller else x.astype(tensor.dtype, copy=False)
+    smaller = x.dtype.itemsize < tensor.type.itemsize
+    return x if smaller else x.astype(values_dtype(tensor.dtype), copy=False)
 
 
 def rows_of(x, rows):
@@ -138,6 +147,41 @@ def rows_of(x, rows):
     return np.asarray(x[ordered])[back]
 
 
+class Together:
+    """A feed whose batches are run several at a time, as `steps_per_execution` says.
+
+    `take(i)` makes ready so many batches from `i` on, or those that are left, and returns the
+    number of all their samples.
+    """
+
+    def __init__(self, feed, together):
+        self.feed, self.together = feed, together
+        self._batches = []
+
+    def __getattr__(self, name):
+        return getattr(self.feed, name)
+
+    def take(self, i):
+        self._batches, size = [], 0
+        for k in range(i, min(i + self.together, self.feed.steps)):
+            size += self.feed.take(k)
+            self._batches.append(self.feed._now)
+        return size
+
+    def run(self):
+        if hasattr(self.feed, "run_all"):
+            self.feed.run_all(self._batches)
+            return
+        for self.feed._now in self._batches:
+            self.feed.run()
+
+
+def together(model, feed):
+    """The feed, with as many batches at a time as `compile` was told for the model."""
+    several = model._steps_per_execution
+    return Together(feed, several) if several > 1 else feed
+
+
 class StepsFeed:
     """Whole data in every step: tensors, which make a new batch each time, and arrays as they are.
 
@@ -148,7 +192,8 @@ class StepsFeed:
     """
 
     units = "steps"
-    count = None
+    together = 1
+    count = _now = None
 
     def __init__(self, step, given, steps):
         self.step, self.steps = step.fed_with(given, as_one=True), steps
@@ -186,6 +231,7 @@ class GeneratorFeed:
     """
 
     units = "steps"
+    together = 1
     count = None
 
     def __init__(self, model, kind, source, enqueuer, steps, class_weight=None):

@@ -7,6 +7,7 @@ import numpy as np
 from ..callbacks import CallbackList, History, ProgbarLogger
 from ..callbacks.base import BatchLogs
 from ..utils.generic_utils import Progbar
+from .feed import together
 
 
 def fit(model, feed, validation, *, epochs, verbose, callbacks, initial_epoch=0,
@@ -21,6 +22,7 @@ def fit(model, feed, validation, *, epochs, verbose, callbacks, initial_epoch=0,
     # Returns
         History.
     """
+    feed = together(model, feed)
     names, logs_of = model.metrics_names, model._logs("train")
     if verbose and validation is not None and None not in (feed.count, validation.count):
         print(f"Train on {feed.count} samples, validate on {validation.count} samples")
@@ -77,19 +79,20 @@ def _train_epoch(feed, logs_of, callbacks, owner):
     take, run = feed.take, feed.run
     begins = callbacks.wants("on_train_batch_begin")
     ends = callbacks.wants("on_train_batch_end")
-    steps = feed.steps
-    for i in range(steps):
+    steps, together = feed.steps, feed.together
+    for i in range(0, steps, together):
         size = take(i)
         if begins:
             callbacks.on_train_batch_begin(i, {"batch": i, "size": size})
         run()
         if ends:
-            logs = BatchLogs(i, size, logs_of.last, logs_of.averages)
-            callbacks.on_train_batch_end(i, logs)
+            last = min(i + together, steps) - 1
+            logs = BatchLogs(last, size, logs_of.last, logs_of.averages, last + 1 - i)
+            callbacks.on_train_batch_end(last, logs)
             if sys.getrefcount(logs) > 2:          # somebody keeps them: read before the next step
                 logs.fetch()
             if owner.stop_training:
-                return i == steps - 1
+                return last == steps - 1
     return True
 
 
@@ -113,6 +116,7 @@ def _configured(model, callbacks, feed, verbose, params):
 
 def evaluate(model, feed, *, callbacks=None, verbose=0, params=None):
     """dict name -> average over all batches."""
+    feed = together(model, feed)
     callbacks = _configured(model, callbacks, feed, verbose, params)
     logs_of, seen = model._logs("test"), 0
     bar = Progbar(target=feed.target) if verbose == 1 else None
@@ -121,19 +125,20 @@ def evaluate(model, feed, *, callbacks=None, verbose=0, params=None):
     logs_of.reset()
     callbacks.on_test_begin()
     feed.begin()
-    for i in range(feed.steps):
+    for i in range(0, feed.steps, feed.together):
         size = feed.take(i)
         if begins:
             callbacks.on_test_batch_begin(i, {"batch": i, "size": size})
         feed.run()
         seen += size
+        last = min(i + feed.together, feed.steps) - 1
         if ends:
-            logs = BatchLogs(i, size, logs_of.last, logs_of.averages)
-            callbacks.on_test_batch_end(i, logs)
+            logs = BatchLogs(last, size, logs_of.last, logs_of.averages, last + 1 - i)
+            callbacks.on_test_batch_end(last, logs)
             if sys.getrefcount(logs) > 2:
                 logs.fetch()
         if bar:
-            bar.update(i + 1 if feed.units == "steps" else seen)
+            bar.update(last + 1 if feed.units == "steps" else seen)
     feed.end()
     callbacks.on_test_end()
     averages = logs_of.averages()

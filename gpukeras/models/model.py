@@ -8,7 +8,7 @@ import numpy as np
 from .. import backend as K
 from .. import optimizers
 from ..metrics import Metric
-from ..utils.generic_utils import nearest_names, unpack_singleton
+from ..utils.generic_utils import unpack_singleton
 from ..utils.data_utils import is_generator_or_sequence
 from . import arguments, data, loop
 from .compiled import Compiled, with_loss_scale
@@ -28,6 +28,7 @@ class Model(GeneratorMethods, Network):
     _compiled = None                # losses and metrics as tensors; made when the inputs are known
     _compile_arguments = None
     _optimizer_state = None
+    _steps_per_execution = 1
     _steps = None
     _compile_step = None            # what compiles steps in place of K.function
     callback_model = None
@@ -53,20 +54,15 @@ class Model(GeneratorMethods, Network):
             weighted_metrics: like `metrics`, for metrics that see sample and class weights.
             target_tensors: tensors to use for the targets, which then need no data; or
                 placeholders; list or dict by output name.
+            steps_per_execution: as a keyword, how many batches `fit` and `evaluate` run between two
+                calls of the callbacks: one launch on a GPU that holds the data. As in tf.keras,
+                `on_batch_begin` gets the number of the first of them, `on_batch_end` of the last.
 
         # Raises
             ValueError: for unknown names, or lists that do not fit the outputs.
             TypeError: for keyword arguments that do not exist.
         """
-        if kwargs.pop("class_mode", None) is not None:
-            warnings.warn("`class_mode` of `compile` is an argument of Keras 0, it is ignored.",
-                          stacklevel=2)
-        if kwargs:
-            known = ("optimizer", "loss", "metrics", "loss_weights", "sample_weight_mode",
-                     "weighted_metrics", "target_tensors")
-            near = nearest_names(next(iter(kwargs)), known)
-            raise TypeError(f"Unrecognized keyword arguments: {kwargs}"
-                            + (f". Did you mean {near[0]!r}?" if near else ""))
+        self._steps_per_execution = arguments.steps_per_execution(kwargs)
         self.optimizer = with_loss_scale(optimizers.get(optimizer), _with_inner(self))
         self.loss = loss or {}
         self.loss_weights = loss_weights

@@ -143,12 +143,15 @@ class Resident:
         K.set_value(self._order, order)
         K.set_value(self._at, 0)
 
-    def run(self, size):
-        """Do the step on the next `size` samples."""
+    def run(self, size, times=1):
+        """Do the step on the next `size` samples; `times` steps on a GPU are one launch."""
         function = self._functions.get(size)
         if function is None:
             function = self._functions[size] = self._make(size)
-        function.run(())
+        if times == 1:
+            function.run(())
+        else:
+            function.specialise(()).repeat(times)
 
     def _make(self, size):
         rows = K.gather(self._order, self._at + K.arange(size, dtype="int32"))
