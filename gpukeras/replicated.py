@@ -32,11 +32,14 @@ class Replicated(Function):
         devices: how many devices this process has.
         group: processes that compute together, on CPUs (devices/group.py); arrays are the rows of
             this process, and the batch is the rows of all of them, in the order of ranks.
+        numbers: of real GPUs, if each replica shall have one of its own; else all replicas share
+            the device of the process.
     """
 
-    def __init__(self, *args: Any, devices: int = 1, group: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, devices: int = 1, group: Any = None,
+                 numbers: Sequence[int] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.devices, self.group = devices, group
+        self.devices, self.group, self.numbers = devices, group, tuple(numbers)
 
     def _compile(self, shapes: Shapes, phase: bool, device: Device) -> Any:
         rows = _rows(shapes)
@@ -59,8 +62,11 @@ class Replicated(Function):
         programs = {size: compile_graph(program.graph, device.target)
                     for size, program in parts.programs.items()}
         update = update_of_parts(parts, cut.sizes) if device.target.kernels else parts.update
-        return _Plan(parts, programs, compile_graph(update, device.target), cut,
+        plan = _Plan(parts, programs, compile_graph(update, device.target), cut,
                      lambda rows_of: self._plan(shapes, phase, device, rows_of))
+        if device.target.kernels and self.numbers:
+            plan.numbers, plan.sums = self.numbers, compile_graph(parts.update, device.target)
+        return plan
 
     def _load(self, plan: Any, device: Device) -> Executable:
         if not isinstance(plan, _Plan):
@@ -77,8 +83,12 @@ def _rows(shapes: Shapes) -> int:
 class _Plan:
     """A compiled step; what Function keeps of it and loads again when variables have moved.
 
-    again: makes the plan for other numbers of rows of the processes.
+    again: makes the plan for other numbers of rows of the processes. numbers: of the GPUs, if each
+    replica has one of its own; then `sums` is the update that reads sums made by NCCL.
     """
+
+    numbers: tuple[int, ...] = ()
+    sums: Schedule | None = None
 
     def __init__(self, parts: Partition, programs: dict[int, Schedule], update: Schedule,
                  cut: Cut, again: Callable[[Sequence[int]], "_Plan"]) -> None:
@@ -87,6 +97,10 @@ class _Plan:
         self.again = again
 
     def load(self, device: Device, group: Any = None) -> Executable:
+        if self.sums is not None:
+            from .devices.several import DeviceTeam, devices_of
+            return DeviceTeam(devices_of(device, self.numbers), self.parts, self.programs,
+                              self.update, self.sums, self.cut)
         if device.target.kernels:
             from .devices.kernel_replicas import KernelTeam
             return KernelTeam(device, self.parts, self.programs, self.update, self.cut)

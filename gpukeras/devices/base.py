@@ -51,6 +51,7 @@ class Device(ABC):
 
     def __init__(self) -> None:
         self.generation = next(_serial) << 32
+        self.changes = 0                           # times that variables were written or updated
 
     # ---- what a device defines
 
@@ -122,6 +123,7 @@ class Device(ABC):
             raise ShapeError(f"cannot set {variable.name}: got a value of shape {array.shape}, "
                              f"expected {variable.shape}")
         self.upload(self.storage(variable), array)
+        self.changes += 1
 
 
 def initial_array(variable: Variable, device: Device) -> np.ndarray:

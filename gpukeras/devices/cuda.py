@@ -164,6 +164,33 @@ class CudaDriver(Driver):
                                     dst.nbytes)
         return self._queued(lambda: fill(to, byte, nbytes, stream), (dst,))
 
+    def use(self) -> None:
+        """Makes this GPU the calling thread's."""
+        self.device.use()
+
+    def bind_peer_copy(self, dst: DeviceArray, src: DeviceArray) -> Callable[[], None]:
+        """A copy from another GPU to this one, after what that one has queued; that one's later
+        work waits for it. Not for captures."""
+        same_size("copy", dst, src)
+        runtime, other = self.cupy.cuda.runtime, src.driver
+        with other.device:
+            made = self.cupy.cuda.Event(disable_timing=True)
+        with self.device:
+            taken = self.cupy.cuda.Event(disable_timing=True)
+        args = dst.ptr, self.device.id, src.ptr, other.device.id, dst.nbytes, self.stream.ptr
+
+        def run() -> None:
+            with other.device:
+                made.record(other.stream)
+            with self.device:
+                self.stream.wait_event(made)
+                runtime.memcpyPeerAsync(*args)
+                taken.record(self.stream)
+            with other.device:
+                other.stream.wait_event(taken)
+
+        return run
+
     def adopt(self, x) -> DeviceArray | None:
         kinds = exchange.CUDA, exchange.MANAGED
         with self.device:

@@ -1,7 +1,7 @@
 """Replicas on one device of kernels, real or emulated: all their launches as one captured graph."""
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Iterable, Sequence
 
 import numpy as np
 
@@ -48,8 +48,8 @@ def _meet() -> None:
 
 
 class KernelTeam(KernelExecutable):
-    """A step cut into replicas that share one device and its memory. Replicas run in turn; exchanges
-    and the update read their parts where they are."""
+    """A step cut into replicas that share one device and its memory. Replicas run in turn;
+    exchanges and the update read their parts where they are."""
 
     def __init__(self, device: KernelDevice, parts: Partition, schedules: dict[int, Schedule],
                  update: Schedule, cut: Cut) -> None:
@@ -89,16 +89,10 @@ class KernelTeam(KernelExecutable):
 
     def _exchange(self, i: int) -> KernelExecutable:
         """Adds the calls of an exchange; returns its program."""
-        one = self.replicas[0]
-        members = [(part, v.type) for part, v in zip(self.parts.exchanges[i], one.members[i])]
-        graph = exchange_of_parts(members, self.parts.rows, self.cut.sizes)
-        schedule = compile_graph(graph, self.device.target)
-        given = [r.meetings[i][0][j] for j in range(len(members)) for r in self.replicas]
-        program = KernelExecutable(self.device, schedule, dict(zip(schedule.inputs, given)))
-        self.calls += program.calls
-        for j, result in enumerate(program.outputs):
-            self.calls += [self.driver.bind_copy(r.meetings[i][1][j], result)
-                           for r in self.replicas]
+        values = [[r.meetings[i][0][j] for r in self.replicas]
+                  for j in range(len(self.parts.exchanges[i]))]
+        program, calls = bind_together(self.device, self.parts, self.cut, i, self.replicas, values)
+        self.calls += calls
         return program
 
     def _parts(self) -> list[DeviceArray]:
@@ -122,3 +116,18 @@ class KernelTeam(KernelExecutable):
     def profile(self, arrays: Sequence[np.ndarray]) -> list[float]:
         raise DeviceError("profile: the steps of several replicas are one graph. Try: the profile "
                           "of the model that multi_gpu_model was given")
+
+
+def bind_together(device: KernelDevice, parts: Partition, cut: Cut, i: int,
+                  replicas: Iterable[KernelReplica], values: Sequence[Sequence[DeviceArray]],
+                  ) -> tuple[KernelExecutable, list[Call]]:
+    """Exchange i on one device, where `values` are all replicas' parts of each member: (its
+    program, calls that also hand the results to `replicas`)."""
+    replicas = list(replicas)
+    members = [(part, v.type) for part, v in zip(parts.exchanges[i], replicas[0].members[i])]
+    schedule = compile_graph(exchange_of_parts(members, parts.rows, cut.sizes), device.target)
+    given = dict(zip(schedule.inputs, [x for group in values for x in group]))
+    program = KernelExecutable(device, schedule, given)
+    copies = [device.driver.bind_copy(r.meetings[i][1][j], result)
+              for j, result in enumerate(program.outputs) for r in replicas]
+    return program, program.calls + copies

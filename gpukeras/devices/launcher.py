@@ -108,6 +108,7 @@ class KernelExecutable(Executable):
             else:
                 self.driver.upload(place, _ready(array, place))
         self._runs += 1
+        self.device.changes += 1
         if self._graph is None and self._runs == 2 and self._may_replay():
             self._graph = self._capture()
         if self._graph is not None:

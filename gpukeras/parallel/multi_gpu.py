@@ -43,7 +43,8 @@ def multi_gpu_model(model, gpus=None, cpu_merge=True, cpu_relocation=False):
             f"available: {['/cpu:0', *wanted]}. However this machine only has: "
             f"{['/cpu:0', *there]}. Try reducing `gpus`, or GPUKERAS_VIRTUAL_DEVICES="
             f"{max(gpus) + 1 if several else gpus} to stand for them.")
-    return ParallelModel.of(model, len(wanted))
+    real = [] if number("GPUKERAS_VIRTUAL_DEVICES") else list(gpus) if several else range(gpus)
+    return ParallelModel.of(model, len(wanted), real)
 
 
 def devices_there():
@@ -69,15 +70,19 @@ class ParallelModel(Model):
     template = None
 
     @classmethod
-    def of(cls, template, devices):
-        """The parallel model of a built template, on so many devices."""
+    def of(cls, template, devices, numbers=()):
+        """The parallel model of a built template, on so many devices.
+
+        # Arguments
+            numbers: of the GPUs, if they are real ones.
+        """
         def one(tensors):
             return tensors[0] if len(tensors) == 1 else list(tensors)
 
         # over the template's own tensors: its dropout masks are drawn once
         model = cls(one(template.inputs), one(template.outputs))
         model.template = template
-        model._compile_step = partial(Replicated, devices=devices)
+        model._compile_step = partial(Replicated, devices=devices, numbers=numbers)
         return model
 
     def compile(self, optimizer, *args, **kwargs):

@@ -170,7 +170,8 @@ def test_loops_and_batch_statistics_need_no_rows_of_others(monkeypatch):
     for kind in KINDS:
         seen.clear()
         steps_of(KINDS[kind], 2, 1)
-        parts = [p for s in seen for p in [x.part for x in s.sums] + sum(map(list, s.exchanges), [])]
+        parts = [x.part for s in seen for x in s.sums] + [
+            p for s in seen for exchange in s.exchanges for p in exchange]
         assert any(p.kind == "gather" for p in parts) == (kind == "whole batch"), kind
 
 
@@ -180,7 +181,7 @@ def test_batches_smaller_than_the_number_of_devices(rows):
         config.deterministic = setting
         alone, four = (steps_of(mlp, n, 2, rows, 4) for n in (1, 4))
         for a, b in zip(alone, four, strict=True):
-            np.testing.assert_allclose(a, b, rtol=0, atol=0 if setting != True else 1e-6)  # noqa
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 if setting is True else 0)
 
 
 def test_a_failing_replica_stops_the_others():
