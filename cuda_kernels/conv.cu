@@ -5,6 +5,8 @@
 // col2im   col[N*places, taps*C] -> x[N,S,C]      one thread per group of V channels of x
 //   the transpose of im2col as a gather: each element adds the columns that name it, in the order
 //   of the taps, so the sum has one order and no atomics; bytes sizeof(T) * (col + x)
+// conv_bias b[F] y[rows,F] -> y + b, or the larger of that and 0, in place; bytes 2 * y
+//   a grid of any size, each thread takes every grid_step()-th group of V
 //
 // Rows of col are (n, od, oh, ow), its columns (kd, kh, kw, c): HWIO weights are the other operand
 // as they lie.  x and col point at the first image of a block of g.N images.
@@ -55,5 +57,23 @@ extern "C" __global__ void col2im(const T* __restrict__ col_rk, T* __restrict__ 
 #pragma unroll
         for (int j = 0; j < V; ++j) total.v[j] = (T)sum[j];
         store(x_ndhwc, n * g.x_image + i, total);
+    }
+}
+
+extern "C" __global__ void conv_bias(const T* __restrict__ b_f, T* __restrict__ y_rf, i64 n,
+                                     int columns, int relu) {
+    const int step = (int)(grid_step() % columns);
+    int c = (int)(grid_start() % columns);
+    for (i64 i = grid_start(); i < n; i += grid_step()) {
+        Group y = load(y_rf, i);
+        const Group b = load(b_f, c);
+#pragma unroll
+        for (int j = 0; j < V; ++j) {
+            const A v = (A)y.v[j] + (A)b.v[j];
+            y.v[j] = (T)(relu && v < (A)0 ? (A)0 : v);
+        }
+        store(y_rf, i, y);
+        c += step;
+        if (c >= columns) c -= columns;
     }
 }

@@ -40,8 +40,8 @@ constexpr int G = 16 / sizeof(T), BK = 4 * G, KK = 2 * G;       // KK: of one in
 constexpr int THREADS = 32 * WARPS_M * WARPS_N;
 constexpr int DOWN = BM / WARPS_M / 16, ACROSS = BN / WARPS_N / 8;  // instructions of a warp
 // blocks a multiprocessor: bounds registers, 255 where each element has an address of its own
-constexpr int BLOCKS =
-    (VA && VB && RANK < 3 ? (DOWN * ACROSS < 16 || THREADS > 128 ? 512 : 384) : 256) / THREADS;
+constexpr int ROOM = DOWN * ACROSS < 16 || (THREADS > 128 && sizeof(T) == 2 && AMPERE) ? 512 : 384;
+constexpr int BLOCKS = (VA && VB && RANK < 3 ? ROOM : 256) / THREADS;
 static_assert(BM % (16 * WARPS_M) == 0 && BN % (16 * WARPS_N) == 0 && BLOCKS > 0, "tile shape");
 
 // A tile of ROWS by BK in shared memory; elements from one row (K_INNER), or one k, to the next.

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..graph.halves import numpy_dtype
 from ..graph.types import TensorType
-from .plans import DIVISION, arithmetic, c_type, division
-from .plans_conv import column_is_input, three
+from .plans import DIVISION, THREADS, arithmetic, c_type, division, grid_for
+from .plans_conv import column_is_input, group_size, plan_conv, three
 from .record import In, Launch, LaunchPlan, Out, Temp, Tickets, Traits
 from .window import Geometry
 
@@ -197,17 +197,17 @@ def split(rows: int, blocks: int) -> tuple[int, int]:
     return -(-rows // run), run
 
 
-def implicit(kind: str, g: Geometry, f: int, dtype: str,
-             tile: Tile | TensorTile) -> LaunchPlan:
+def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: Tile | TensorTile,
+             bias: In | None = None, rectified: int = 0) -> LaunchPlan:
     """The launch of one product. The weight gradient is split along the places, and each split
-    leaves its sums in scratch memory for the block that comes last."""
+    leaves its sums in scratch memory for the block that comes last. bias, rectified: for "fwd"."""
     m, n, layers = shape_of(kind, g, f)
     inner = {"fwd": (g.channels, f), "data": (f, f), "weight": (g.channels, f)}[kind]
     blocks = -(-m // tile.rows) * -(-n // tile.columns)
     splits, run = split(g.images * g.places, blocks) if kind == "weight" else (1, 0)
     gather = gather_argument(g, f, kind, tile.columns, run)
     several = (Temp(0), Tickets(blocks)) if splits > 1 else (None, None)
-    args = {"fwd": (In(0), In(1), None, Out(0), gather, np.int32(0)),
+    args = {"fwd": (In(0), In(1), bias, Out(0), gather, np.int32(rectified)),
             "data": (In(0), In(1), Out(0), gather),
             "weight": (In(0), In(1), Out(0), *several, gather)}[kind]
     names = (("T", c_type(dtype)), *tile.names, *vectors(dtype, *inner),
@@ -221,30 +221,37 @@ def implicit(kind: str, g: Geometry, f: int, dtype: str,
 
 # ---- which of them
 
-# Channels of the gathered array from which on the library's products are expected to gain more than
-# writing out the columns costs: an estimate for an H200, to be measured.
+# Channels of the gathered array from which on the library's products on tensor cores are expected to
+# gain more than writing out the columns costs: an estimate for an H200, to be measured. Without
+# tensor cores the arithmetic takes so long that both ways are alike, and one needs no scratch.
 COLUMNS_FROM = 512
 TRIED = 3                                # tiles that a device which can measure tries out
 
 
-def choices(kind: str, by_columns: Plan) -> Callable[..., dict[str, LaunchPlan]]:
+def choices(kind: str, by_columns: Plan,
+            biased: bool = False) -> Callable[..., dict[str, LaunchPlan]]:
     """The `choices` of the kernel record of one product. Names of plans:
 
-    "product": the operands are matrices as they lie; "columns": the columns are written first;
+    "product": the operands are matrices as they lie; "columns": the columns are written first (or,
+    if a bias follows, both);
     "implicit 128x64": one launch with tiles of that size.
     """
     def choose(op, ins: Types, outs: Types, traits: Traits) -> dict[str, LaunchPlan]:
         columns = by_columns(op, ins, outs)
         g, f = problem(kind, op, ins)
-        if any(t.size == 0 for t in (*ins[:2], *outs)) or column_is_input(g):
+        more = (In(2), op.rectified) if biased else ()
+        if any(t.size == 0 for t in (*ins[:2], *outs)):
+            return {"nothing": columns}
+        if column_is_input(g) and not biased:
             return {"product": columns}
         if not fits(g, f, kind):
             return {"columns": columns}
         dtype = ins[0].dtype
-        plans = {f"implicit {tile.rows}x{tile.columns}": implicit(kind, g, f, dtype, tile)
-                 for tile in ranked(kind, g, f, dtype, traits)[:TRIED]}
+        tiles = ranked(kind, g, f, dtype, traits)[:TRIED]
+        plans = {f"implicit {tile.rows}x{tile.columns}": implicit(kind, g, f, dtype, tile, *more)
+                 for tile in tiles}
         gathered = f if kind == "data" else g.channels
-        if gathered >= COLUMNS_FROM:
+        if gathered >= COLUMNS_FROM and isinstance(tiles[0], TensorTile):
             return {"columns": columns, **plans}
         return {**plans, "columns": columns}
 
@@ -255,4 +262,16 @@ def problem(kind: str, op, ins: Types) -> tuple[Geometry, int]:
     """(geometry, filters) of a convolution op on operands of these types."""
     if kind == "weight":
         return op.geometry(ins[0].shape), ins[1].shape[-1]
-    return op.geometry(*(t.shape for t in ins)), ins[1].shape[-1]
+    return op.geometry(*(t.shape for t in (ins if kind == "data" else ins[:2]))), ins[1].shape[-1]
+
+
+def plan_with_bias(op, ins: Types, outs: Types) -> LaunchPlan:
+    """Sums by columns, then the bias in place."""
+    (x, _, _), (y,) = ins, outs
+    sums = plan_conv(op, ins[:2], outs)
+    group = group_size(y.shape[-1], y.itemsize)
+    columns = np.int32(y.shape[-1] // group)
+    bias = Launch("conv_bias", grid_for(min(y.size // group, 1 << 22)), (THREADS,),
+                  (In(2), Out(0), np.int64(y.size // group), columns, np.int32(op.rectified)),
+                  defines=(("T", c_type(x.dtype)), ("V", str(group))))
+    return LaunchPlan((*sums.steps, *((bias,) if y.size else ())), sums.temps)

@@ -7,6 +7,7 @@ from typing import Callable
 from ..config import number
 from ..errors import GraphError
 from ..graph import Graph, print_graph, toposort
+from .attach import attach
 from .centre import centre
 from .condense import condense
 from .expand import expand
@@ -35,6 +36,7 @@ PASSES: list[tuple[str, Callable[[Graph, Target], Graph]]] = [
     ("simplify again", lambda graph, target: layout(simplify(graph))),
     ("recurrent", recurrent),
     ("near", near),
+    ("attach", attach),
     ("pool", lambda graph, target: pool(graph)),
     ("fuse", fuse),
     ("write out", lambda graph, target: write_out(graph)),

@@ -8,7 +8,7 @@ from gpukeras.ops import plans, plans_conv, window
 
 from harness import run_kernel
 
-BUDGETS = {"im2col": 24, "col2im": 56}
+BUDGETS = {"im2col": 24, "col2im": 56, "conv_bias": 40}
 VARIANTS = [(("T", t), ("V", v)) for t, v in (("float", "4"), ("float", "1"), ("float16", "8"),
                                               ("double", "2"))]
 
@@ -95,3 +95,19 @@ def test_division_by_multiplication_is_exact():
         for q in [*edges, *near, *map(int, rng.integers(0, 1 << 31, 50))]:
             high = (q * mul >> 32) + q
             assert high < 1 << 32 and high >> shift == q // d, (q, d)
+
+
+@pytest.mark.parametrize("channels, dtype, relu", [(8, "float32", 1), (8, "float32", 0),
+                                                   (7, "float32", 1), (8, "float16", 1),
+                                                   (3, "float64", 1)])
+def test_bias_is_added_in_place(channels, dtype, relu):
+    rng = np.random.default_rng(0)
+    y, b = rng.standard_normal((75, channels)).astype(dtype), rng.standard_normal(channels)
+    group = plans_conv.group_size(channels, y.itemsize)
+    names = (("T", plans.c_type(dtype)), ("V", str(group)))
+    got = run_kernel("conv.cu", "conv_bias", (2,), (32,), [
+        b.astype(dtype), y, np.int64(y.size // group), np.int32(channels // group),
+        np.int32(relu)], names)[1]
+    want = y.astype("f8") + b.astype(dtype)
+    np.testing.assert_allclose(got, np.maximum(want, 0) if relu else want,
+                               rtol=2 * np.finfo(dtype).eps, atol=np.finfo(dtype).eps)

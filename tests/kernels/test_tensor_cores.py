@@ -134,7 +134,8 @@ def test_a_copy_nobody_waits_for_has_not_arrived(schedule):
     ("copies_wait<1>();\n    __syncthreads();", "copies_wait<1>();", "data race on shared memory"),
     ("copies_wait<0>();\n    __syncthreads();\n    y[64 + i] = tile[1][j];", "",
      "exits before its asynchronous copies have arrived"),
-    ("&tile[0][i], i < n ? x + i", "&tile[0][i], i < n ? x + 100 + i", "out of bounds|illegal memory"),
+    ("&tile[0][i], i < n ? x + i", "&tile[0][i], i < n ? x + 100 + i",
+     "out of bounds|illegal memory"),
     ("copy_async<4>(&tile[0][i]", "copy_async<16>(&tile[0][i]", "misaligned asynchronous copy"),
     ("y[i] = tile[0][j];", "y[i] = tile[0][j]; copy_async<4>(&tile[0][i], x + i);"
      "copies_commit();",

@@ -30,9 +30,9 @@ def _workloads():
 WORKLOADS = _workloads()
 
 # workload of the benchmark: most nodes, most MB
-BENCHMARK = {"mlp": (12, 9.9), "cnn": (26, 143), "cnn3": (25, 73.5), "lstm": (21, 120),
+BENCHMARK = {"mlp": (12, 9.9), "cnn": (26, 143), "cnn3": (24, 68), "lstm": (21, 120),
              "gru": (26, 125), "stacked-lstm": (29, 201), "embedding-lstm": (25, 165),
-             "resnet20": (153, 441), "resnet20-128": (153, 1730), "vgg16": (152, 46950),
+             "resnet20": (153, 441), "resnet20-128": (153, 1730), "vgg16": (90, 35720),
              "dense": (21, 2955)}
 
 

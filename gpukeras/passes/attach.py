@@ -1,0 +1,39 @@
+"""Attach: what follows a convolution element by element is done before its output is written
+(devices with kernels)."""
+from __future__ import annotations
+
+from collections import defaultdict
+
+from ..graph import Graph, Node, Tensor, rebuild, toposort
+from ..ops.conv import Conv
+from ..ops.conv_bias import ConvBias
+from ..ops.math import Add, Relu
+from .target import Target
+
+
+def attach(graph: Graph, target: Target) -> Graph:
+    """relu(conv(x, w) + b) -> conv_bias(x, w, b)    where nothing else needs what is in between"""
+    if not target.kernels:
+        return graph
+    users: dict[Tensor, list[Node]] = defaultdict(list)
+    for node in toposort(graph.roots):
+        for t in dict.fromkeys(node.inputs):
+            users[t].append(node)
+
+    def only_for(t: Tensor, node: Node) -> bool:
+        return users[t] == [node] and t not in graph.roots
+
+    def visit(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        if not isinstance(node.op, Relu):
+            return None
+        total = node.inputs[0]
+        if type(total.node.op) is not Add or not only_for(total, node):
+            return None
+        for y, b in (total.node.inputs, total.node.inputs[::-1]):
+            if type(y.node.op) is Conv and b.shape == y.shape[-1:] and only_for(y, total.node):
+                new = inputs[0].node.inputs                  # the same two, rebuilt
+                y, b = new if total.node.inputs[0] is y else new[::-1]
+                op = y.node.op
+                return (ConvBias(op.strides, op.pads, op.dilation, 1)(*y.node.inputs, b),)
+        return None
+    return graph.with_roots(rebuild(graph.roots, {}, visit))
