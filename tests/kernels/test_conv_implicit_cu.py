@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from gpukeras.ops import plans_implicit
+from gpukeras.ops.record import Traits
 
 from harness import run_kernel, run_plan
 from implicit import CASES, KINDS, Problem
@@ -10,12 +11,13 @@ from implicit import CASES, KINDS, Problem
 BUDGETS = {"conv_implicit_fwd": 168, "conv_implicit_data": 168, "conv_implicit_weight": 168}
 ENTRIES = {"fwd": "conv_implicit_fwd", "data": "conv_implicit_data",
            "weight": "conv_implicit_weight"}
+NO_TENSOR_CORES = Traits(arch=70)
 VARIANTS = [(("VA", "1"), ("VB", "1"), *tile.names) for tile in plans_implicit.TILES[:3]]
 
 
 def run(problem, tile=None, **kwargs):
     how = problem.kind, problem.g, problem.f, problem.stored
-    plan = plans_implicit.implicit(*how, tile or plans_implicit.ranked(*how)[0])
+    plan = plans_implicit.implicit(*how, tile or plans_implicit.ranked(*how, NO_TENSOR_CORES)[0])
     assert plan.steps[0].entry == ENTRIES[problem.kind]
     return run_plan(plan, problem.arrays, problem.empty, **kwargs)[0]
 
