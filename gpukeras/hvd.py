@@ -15,6 +15,9 @@ from .models import load_model as _load_model
 from .parallel import hvd_callbacks as callbacks
 from .parallel.communicator import average, current, init, shutdown
 from .parallel.gradients import average_gradients
+from .parallel.sharding import EverySo, rows_of_file
+from .utils.data_utils import is_sequence
+from .utils.io_utils import HDF5Matrix
 
 
 def rank():
@@ -38,9 +41,9 @@ def local_size():
 
 
 class Compression:
-    """How gradients travel: Compression.none or Compression.fp16."""
+    """How gradients travel: Compression.none, or in half the bytes .fp16 or .bf16."""
 
-    none, fp16 = "none", "fp16"
+    none, fp16, bf16 = "none", "fp16", "bf16"
 
 
 def DistributedOptimizer(optimizer, name=None, device_dense="", device_sparse="",
@@ -53,7 +56,7 @@ def DistributedOptimizer(optimizer, name=None, device_dense="", device_sparse=""
 
     # Arguments
         optimizer: any optimizer of gpukeras.
-        compression: Compression.none, or Compression.fp16 for messages of half the precision.
+        compression: Compression.none, or Compression.fp16 or .bf16 for messages of half the bytes.
         The others exist because Horovod has them.
 
     # Returns
@@ -68,7 +71,7 @@ def DistributedOptimizer(optimizer, name=None, device_dense="", device_sparse=""
         return grads if self.in_group else average_gradients(grads, compression)
 
     made = type(base.__name__, (base,), {"combine": combine, "__module__": base.__module__,
-                                         "group": group if as_one else None})
+                                         "group": group if as_one else None, "rank": group.rank})
     return made.from_config(optimizer.get_config())
 
 
@@ -106,15 +109,16 @@ def broadcast(value, root_rank, name=None):
 
 
 def shard(*arrays, block=1):
-    """This rank's part of arrays (or anything with a length and slices).
+    """This rank's part of arrays (or anything with a length and slices), Sequences, HDF5 data.
 
     Rows are dealt out in blocks: `block` rows to rank 0, the next to rank 1, and so on. With block
     = the ranks' batch size and shuffle=False, a step sees the rows that one process would see in
     the same step. All ranks get equally many rows, so that they do equally many steps: fewer than
-    size() * block rows at the end are left out.
+    size() * block rows at the end are left out. Of a Sequence a rank gets every size()-th batch,
+    of data in an HDF5 file a range of rows, which are not read before they are needed.
 
     # Returns
-        One array as itself, several as a tuple; with blocks, NumPy arrays.
+        One part by itself, several as a tuple; with blocks, NumPy arrays.
     """
     parts = tuple(_part(a, block) for a in arrays)
     return parts[0] if len(parts) == 1 else parts
@@ -122,6 +126,11 @@ def shard(*arrays, block=1):
 
 def _part(a, block):
     rounds = len(a) // (size() * block)
+    if is_sequence(a):
+        return EverySo(a, rank(), size(), len(a) // size())
+    if isinstance(a, HDF5Matrix) or type(a).__module__.startswith("h5py"):
+        count = len(a) // size()
+        return rows_of_file(a, rank() * count, (rank() + 1) * count)
     if block == 1:
         return a[rank():rounds * size():size()]
     starts = [(i * size() + rank()) * block for i in range(rounds)]

@@ -28,6 +28,7 @@ class Optimizer(Configured):
     slots = ()
     group = None                                 # the processes that train with it, see hvd.py
     in_group = False                             # its gradients are those of the whole group
+    rank = 0                                     # of this process among those that train together
 
     def __init__(self, **kwargs):
         clips = {name: kwargs.pop(name) for name in ("clipnorm", "clipvalue") if name in kwargs}

@@ -19,6 +19,7 @@ class Callback:
 
     validation_data = None
     model = None
+    writes = False              # files or to a server: of several processes the first alone has it
 
     def __init__(self):
         self.validation_data = None

@@ -110,6 +110,8 @@ class ModelCheckpoint(Callback):
         period: number of epochs between two checkpoints.
     """
 
+    writes = True
+
     def __init__(self, filepath, monitor="val_loss", verbose=0, save_best_only=False,
                  save_weights_only=False, mode="auto", period=1):
         super().__init__()

@@ -117,6 +117,8 @@ class CSVLogger(Callback):
         append: keep what an existing file holds.
     """
 
+    writes = True
+
     def __init__(self, filename, separator=",", append=False):
         super().__init__()
         self.filename, self.sep, self.append = os.fspath(filename), separator, append

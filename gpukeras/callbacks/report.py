@@ -18,6 +18,8 @@ class RemoteMonitor(Callback):
         send_as_json: the logs are the body, as JSON, in place of a form.
     """
 
+    writes = True
+
     def __init__(self, root="http://localhost:9000", path="/publish/epoch/end/", field="data",
                  headers=None, send_as_json=False):
         super().__init__()

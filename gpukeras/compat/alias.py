@@ -1,4 +1,4 @@
-"""The names `keras.*` and `tensorflow.*` for modules of gpukeras."""
+"""The names `keras.*`, `tensorflow.*` and `horovod.*` for modules of gpukeras."""
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -11,6 +11,9 @@ ROOTS = ("tensorflow.python.keras.", "tensorflow.compat.v1.keras.", "tensorflow.
 
 def target(name):
     """The module of gpukeras that `name` stands for, or None: keras.layers -> gpukeras.layers."""
+    if (name + ".").startswith("horovod."):
+        inner = name.endswith(".callbacks")
+        return "gpukeras.parallel.hvd_callbacks" if inner else "gpukeras.hvd"
     for root in ROOTS:
         if (name + ".").startswith(root):
             return ("gpukeras." + name[len(root):]).rstrip(".")
@@ -18,14 +21,14 @@ def target(name):
 
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Gives keras.* and tensorflow.*; everything else goes its usual way."""
+    """Gives keras.*, tensorflow.* and horovod.*; everything else goes its usual way."""
 
     def __init__(self, stand_in):
         self.stand_in = stand_in                   # function: name -> module in TensorFlow's place
         self.own = {}                              # module -> the spec it was imported with
 
     def find_spec(self, name, path=None, where=None):
-        if name.split(".")[0] not in ("keras", "tensorflow", "tensorflow_core"):
+        if name.split(".")[0] not in ("keras", "tensorflow", "tensorflow_core", "horovod"):
             return None
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
 

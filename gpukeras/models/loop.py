@@ -28,7 +28,9 @@ def fit(model, feed, validation, *, epochs, verbose, callbacks, initial_epoch=0,
         print(f"Train on {feed.count} samples, validate on {validation.count} samples")
     model.history = History()
     logger = [ProgbarLogger(feed.units)] if verbose else []
-    callbacks = CallbackList([*logger, *CallbackList(callbacks), model.history])
+    first = getattr(model.optimizer, "rank", 0) == 0       # of the processes that train together
+    given = [c for c in CallbackList(callbacks) if first or not getattr(c, "writes", False)]
+    callbacks = CallbackList([*logger, *given, model.history])
     callbacks.set_model(model._get_callback_model())
     with_validation = names + ["val_" + name for name in names]
     params = {"epochs": epochs, "verbose": verbose, "do_validation": validation is not None,
@@ -54,7 +56,7 @@ def fit(model, feed, validation, *, epochs, verbose, callbacks, initial_epoch=0,
                 found = evaluate(model, validation, callbacks=callbacks)
                 logs = {"val_" + name: value for name, value in found.items()}
             callbacks.on_epoch_end(epoch, {**logs, **averages})
-            for backup in backups:
+            for backup in backups if first else ():
                 backup.save(epoch)
             if owner.stop_training:
                 break

@@ -3,7 +3,9 @@
 We launch and meet by MPI (mpi4py); what is here is only what training needs of it.
 """
 import os
+import signal
 import sys
+import threading
 import time
 
 import numpy as np
@@ -23,9 +25,18 @@ class Communicator:
     """
 
     rank, size, local_rank, local_size = 0, 1, 0, 1
+    on_failure = None                    # called before the job ends for another rank's sake
 
     def allreduce(self, array):
         """Replaces a contiguous array by the sum over all ranks, in place."""
+
+    def alltoall(self, parts):
+        """An array with a row from each rank: row r of theirs that is for us. parts: (size, ...),
+        row r goes to rank r."""
+        return parts
+
+    def watch(self, rescue):
+        """Have `rescue` called if the job ends because another rank has."""
 
     def broadcast(self, array, root=0):
         """Replaces an array by that of rank `root`, in place."""
@@ -59,12 +70,18 @@ class MpiCommunicator(Communicator):
     def __init__(self, mpi, timeout=300.0):
         self.mpi, self.world, self.timeout = mpi, mpi.COMM_WORLD, timeout
         self.rank, self.size = self.world.Get_rank(), self.world.Get_size()
+        self._ending = False
         self.channels = self.world, self.world.Dup()
         here = self.world.Split_type(mpi.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = here.Get_rank(), here.Get_size()
 
     def allreduce(self, array):
         self._wait(self.world.Iallreduce(self.mpi.IN_PLACE, _plain(array)), "an allreduce")
+
+    def alltoall(self, parts):
+        came = np.empty_like(parts)
+        self._wait(self.world.Ialltoall(_bytes(parts), _bytes(came)), "an allreduce")
+        return came
 
     def start_sum(self, array, channel=0):
         request = self.channels[channel].Iallreduce(self.mpi.IN_PLACE, _plain(array))
@@ -101,6 +118,8 @@ class MpiCommunicator(Communicator):
         """Until the request is done; ends the whole job when time runs out."""
         start = time.monotonic()
         while not request.Test():
+            if self._ending:
+                self._end()
             spent = time.monotonic() - start
             if spent > self.timeout:
                 self._give_up(what)
@@ -120,8 +139,33 @@ class MpiCommunicator(Communicator):
             print(f"gpukeras: rank {', '.join(map(str, absent)) or '?'} did not come to {what} "
                   f"within {self.timeout:g} s: it is stuck, has ended, or runs other steps than "
                   f"the rest. The job ends here.", file=sys.stderr, flush=True)
+            self._rescue()
         del sent
         self.world.Abort(1)
+
+    # ---- the end of the job, asked for by mpirun because another rank has died
+
+    def watch(self, rescue):
+        """Have `rescue` called if the job ends for the sake of another rank, once, between two
+        steps of training; None ends it. mpirun leaves about a second between asking and killing
+        (--prtemca odls_base_sigkill_timeout 30 leaves more)."""
+        self.on_failure = rescue
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._asked if rescue else signal.SIG_DFL)
+
+    def _asked(self, number, frame):
+        # a step waits for the lost rank before it changes any weight: see _wait
+        self._ending = True
+
+    def _end(self):
+        self._ending = False
+        self._rescue()
+        self.world.Abort(1)
+
+    def _rescue(self):
+        if self.on_failure is not None:
+            rescue, self.on_failure = self.on_failure, None
+            rescue()
 
 
 def _bytes(array):

@@ -29,7 +29,7 @@ class BroadcastGlobalVariablesCallback(Callback):
 
 
 class MetricAverageCallback(Callback):
-    """Averages the metrics of an epoch over all ranks.
+    """Averages the metrics of an epoch over all samples of all ranks.
 
     Stands before callbacks that read them, such as ReduceLROnPlateau and ModelCheckpoint, so that
     all ranks decide alike.
@@ -37,12 +37,47 @@ class MetricAverageCallback(Callback):
 
     def __init__(self, device=""):
         super().__init__()
+        self.seen = {"": 0, "val_": 0}             # samples of this rank, trained and tested on
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.seen = {"": 0, "val_": 0}
+
+    def on_batch_end(self, batch, logs=None):
+        self.seen[""] += (logs or {}).get("size", 1)
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.seen["val_"] += (logs or {}).get("size", 1)
 
     def on_epoch_end(self, epoch, logs=None):
         names = sorted(k for k, v in (logs or {}).items() if np.ndim(v) == 0)
-        if names and current().size > 1:
-            means = average([float(logs[k]) for k in names])
-            logs.update((k, float(m)) for k, m in zip(names, means, strict=True))
+        if not names or current().size == 1:
+            return
+        counts = np.array([self.seen["val_" if k.startswith("val_") else ""] or 1 for k in names],
+                          float)
+        sums = average(np.array([float(logs[k]) for k in names]) * counts)
+        means = sums / average(counts)
+        logs.update((k, float(m)) for k, m in zip(names, means, strict=True))
+
+
+class SaveOnFailureCallback(Callback):
+    """Saves the model when the job ends because another rank has died or is stuck.
+
+    What is saved is the model after the last step that all ranks have finished. Needs no more than
+    the second that mpirun leaves; `mpirun --prtemca odls_base_sigkill_timeout 30` leaves more.
+
+    # Arguments
+        filepath: where to; ranks that still live write the same file, each of them whole.
+    """
+
+    def __init__(self, filepath):
+        super().__init__()
+        self.filepath = filepath
+
+    def on_train_begin(self, logs=None):
+        current().watch(lambda: self.model.save(self.filepath))
+
+    def on_train_end(self, logs=None):
+        current().watch(None)
 
 
 class LearningRateScheduleCallback(Callback):

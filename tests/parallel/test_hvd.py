@@ -3,9 +3,12 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -16,7 +19,8 @@ from gpukeras.errors import DeviceError
 from gpukeras.graph import Placeholder
 from gpukeras.parallel import communicator
 from gpukeras.parallel.communicator import Communicator
-from gpukeras.parallel.gradients import AllReduce, average_gradients
+from gpukeras.parallel.gradients import _HALVES, AllReduce, _halved_sum, average_gradients
+from gpukeras.utils import HDF5Matrix, Sequence
 
 HERE = Path(__file__).resolve().parent
 SCRIPT = HERE / "train_digits.py"
@@ -103,20 +107,95 @@ def test_shards_are_equally_long():
     np.testing.assert_array_equal(hvd.shard(np.arange(11), block=2), [0, 1, 4, 5])
 
 
-@pytest.mark.parametrize("compression", ["none", "fp16"])
-def test_gradients_travel_as_one_message(compression):
+def test_gradients_travel_as_one_message():
     group = hvd.init(Pair(1.0))
     a, b = Placeholder("float32", (2, 3)), Placeholder("float32", (4,))
-    means = average_gradients([a, b], compression)
+    means = average_gradients([a, b])
     values = [np.full((2, 3), 1 / 3, "f4"), np.arange(4, dtype="f4")]
     got = K.function([a, b], means)(values)
     sent = np.concatenate([v.ravel() for v in values])
-    if compression == "fp16":
-        sent = sent.astype("f2").astype("f4")
     assert len(group.calls) == 1
     np.testing.assert_array_equal(group.calls[0], sent)
     np.testing.assert_allclose(np.concatenate([g.ravel() for g in got]), (sent + 1) / 2)
     assert AllReduce("none") != AllReduce("fp16")
+
+
+class Thread(Communicator):
+    """One of several ranks that are threads; `shared` is a list with what each has sent."""
+
+    def __init__(self, rank, size, shared, barrier):
+        self.rank, self.size, self.shared, self.barrier, self.sent = rank, size, shared, barrier, 0
+
+    def _all(self, value):
+        self.sent += value.nbytes
+        self.barrier.wait()
+        self.shared[self.rank] = value
+        self.barrier.wait()
+        return list(self.shared)
+
+    def alltoall(self, parts):
+        return np.stack([theirs[self.rank] for theirs in self._all(parts)])
+
+    def start_gather(self, part, whole, rows=None, channel=0):
+        whole[...] = np.concatenate(self._all(part))
+        return lambda: None
+
+
+def test_batches_and_rows_of_files_are_dealt_out_unread(tmp_path):
+    class Batches(Sequence):
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, i):
+            return i, 10 * i
+
+    hvd.init(Pair(0))
+    assert list(hvd.shard(Batches())) == [(0, 0), (2, 20)]
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = np.arange(9)
+    part = hvd.shard(HDF5Matrix(tmp_path / "x.h5", "x", start=1))
+    assert len(part) == 4
+    np.testing.assert_array_equal(part[0:4], [1, 2, 3, 4])
+    with h5py.File(tmp_path / "x.h5") as file:
+        np.testing.assert_array_equal(hvd.shard(file["x"])[1:4], [1, 2, 3])
+    HDF5Matrix.refs.pop(str(tmp_path / "x.h5")).close()
+
+
+def test_metrics_are_averaged_by_samples():
+    class Other(Pair):
+        """Has summed up losses of 3 over 30 samples."""
+
+        def allreduce(self, array):
+            self.calls.append(array.item())
+            array += [3.0, 30.0][len(self.calls) - 1]
+
+    group = hvd.init(Other(0))
+    callback = hvd.callbacks.MetricAverageCallback()
+    callback.on_epoch_begin(0)
+    for size in (6, 4):
+        callback.on_batch_end(0, {"size": size})
+    logs = {"loss": 0.7}
+    callback.on_epoch_end(0, logs)
+    np.testing.assert_allclose(group.calls, [7.0, 10.0])
+    np.testing.assert_allclose(logs["loss"], (7.0 + 3) / (10 + 30))
+
+
+@pytest.mark.parametrize("compression, bits", [("fp16", 11), ("bf16", 8)])
+def test_compressed_gradients_travel_in_half_the_bytes(compression, bits):
+    size, n = 3, 1000
+    shared, barrier = [None] * size, threading.Barrier(size)
+    groups = [Thread(r, size, shared, barrier) for r in range(size)]
+    values = np.random.default_rng(0).normal(size=(size, n)).astype("f4")
+    with ThreadPoolExecutor(size) as pool:
+        sums = list(pool.map(lambda g: _halved_sum(g, values[g.rank], _HALVES[compression]),
+                             groups))
+    for other in sums[1:]:
+        np.testing.assert_array_equal(other, sums[0])
+    # each addend and the sum are rounded to so many bits once
+    bound = (np.abs(values).sum(0) + np.abs(values.sum(0))) * 2.0 ** -bits
+    assert (np.abs(sums[0] - values.astype("f8").sum(0)) <= bound * 1.01).all()
+    assert (sums[0] != values.sum(0)).any()
+    assert groups[0].sent <= 2 * (n + size) + 2 * (n // size + 1)
 
 
 def test_the_optimizer_keeps_its_class_name_config_and_clips_after_averaging():
@@ -179,6 +258,15 @@ def test_any_number_of_ranks_gives_the_same_bits(tmp_path, model):
             np.testing.assert_array_equal(value, found[1][name], err_msg=f"{n} ranks: {name}")
 
 
+def test_four_ranks_read_the_digits_as_well_as_one(tmp_path):
+    found = {}
+    for n in (1, 4):
+        code, words, _ = job(n, tmp_path / f"{n}", "digits", script=HERE / "train_same_bits.py")
+        assert code == 0, words
+        found[n] = load(tmp_path / f"{n}", 0)["accuracy"]
+    assert found[1] > 0.95 and abs(found[4] - found[1]) < 0.02
+
+
 def test_ranks_may_have_batches_of_different_sizes(tmp_path):
     """Samples count alike, whichever rank has them."""
     code, words, _ = job(1, tmp_path / "one", "uneven", script=HERE / "train_same_bits.py")
@@ -191,10 +279,13 @@ def test_ranks_may_have_batches_of_different_sizes(tmp_path):
 
 
 def test_a_killed_rank_ends_the_job_and_is_named(tmp_path):
-    code, words, seconds = job(3, tmp_path / "out", 10, 15, "kill", 1, 3)
+    saved = tmp_path / "last.h5"
+    code, words, seconds = job(3, tmp_path / "out", 10, 15, "kill", 1, 3, LAST=str(saved))
     assert code != 0 and seconds < 30
     assert "rank 1" in words and "signal 9" in words.lower()
     assert not list(tmp_path.glob("out*"))
+    optimizer = models.load_model(saved).optimizer         # as it was after three steps
+    assert K.get_value(optimizer.iterations) == 3
 
 
 def test_a_hanging_rank_is_named_after_the_time_out(tmp_path):

@@ -43,6 +43,8 @@ def main(out, steps, batch, how=None, victim=None, when=None):
             time.sleep(1000)
 
     extra = [LambdaCallback(on_batch_begin=trouble)] if how in ("kill", "hang") else []
+    if os.environ.get("LAST"):
+        extra.append(hvd.callbacks.SaveOnFailureCallback(os.environ["LAST"]))
     history = model.fit(x, y, int(batch) // hvd.size(), epochs=2, verbose=0, shuffle=False,
                         callbacks=[hvd.callbacks.BroadcastGlobalVariablesCallback(0),
                                    hvd.callbacks.MetricAverageCallback(), *extra])

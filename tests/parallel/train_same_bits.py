@@ -2,13 +2,14 @@
 
 python train_same_bits.py OUT mlp|cnn|lstm      50 steps, the same bits on 1, 2 and 4 ranks
 python train_same_bits.py OUT uneven            batches of different sizes on the ranks
+python train_same_bits.py OUT digits            the handwritten digits, in any order of sums
 """
 import sys
 
 import numpy as np
 
 import gpukeras.hvd as hvd
-from gpukeras import config, layers, models, optimizers
+from gpukeras import config, datasets, layers, models, optimizers
 
 BATCH, STEPS, CLASSES = 24, 25, 5                  # of all ranks together; steps of an epoch
 
@@ -61,9 +62,24 @@ def uneven():
     return model, history
 
 
+def digits():
+    (x, y), (x_test, y_test) = datasets.digits.load_data()
+    x, x_test = x.reshape(len(x), -1) / 16.0, x_test.reshape(len(x_test), -1) / 16.0
+    np.random.seed(hvd.rank())
+    model = models.Sequential([layers.Dense(64, activation="relu", input_shape=(64,)),
+                               layers.BatchNormalization(), layers.Dense(10, activation="softmax")])
+    model.compile(hvd.DistributedOptimizer(optimizers.Adam(0.003)),
+                  "sparse_categorical_crossentropy", metrics=["accuracy"])
+    batch = 64 // hvd.size()
+    model.fit(*hvd.shard(x, y), batch, epochs=12, verbose=0,
+              callbacks=[hvd.callbacks.BroadcastGlobalVariablesCallback(0)])
+    loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
+    return model, {"loss": loss, "accuracy": accuracy}
+
+
 def main(out, name):
     hvd.init(timeout=20.0)
-    model, history = uneven() if name == "uneven" else trained(name)
+    model, history = {"uneven": uneven, "digits": digits}.get(name, lambda: trained(name))()
     np.savez(f"{out}.{hvd.rank()}.npz", *model.get_weights(), **history)
 
 
