@@ -250,6 +250,7 @@ class CudaDriver(Driver):
     def capture(self) -> Iterator[CudaGraph]:
         if self.recording is not None:
             raise DeviceError("[capture] a capture is running already")
+        self.counters.captures += 1
         graph = CudaGraph(self)
         self.stream.begin_capture()
         self.recording = graph

@@ -48,6 +48,7 @@ class Counters:
     downloads: int = 0
     launches: int = 0
     gemms: int = 0
+    captures: int = 0
     graph_launches: int = 0
     synchronizations: int = 0
 

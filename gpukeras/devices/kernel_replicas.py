@@ -70,7 +70,7 @@ class KernelTeam(KernelExecutable):
         self.host_steps = [step for p in (*self.replicas, *self._exchanges, self.update)
                            for step in p.host_steps]
         self._checking = self.update._checking
-        self._runs, self._graph = 0, None
+        self._forget_graphs()
 
     def _replica(self, schedule: Schedule, start: int, stop: int) -> KernelReplica:
         first = self.device.empty("int64", ())

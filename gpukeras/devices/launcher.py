@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Callable, Iterable, Sequence
 
 import numpy as np
 
 from ..config import flag, math_mode, number
-from ..errors import KernelError
+from ..errors import DeviceError, KernelError
 from ..graph.halves import convert, plain
 from ..ops.fused import Fused
 from ..ops.record import (Expr, Fill, Gemm, In, Kernel, Launch, LaunchPlan, Out, Temp,
@@ -27,6 +28,7 @@ from .sources import kernel_source
 from .tuning import Tuner
 
 Call = Callable[[], None]
+_said: set[str] = set()      # why graphs were not captured: once each
 ALIGN = 256                  # bytes, between values that share an allocation
 
 
@@ -97,8 +99,7 @@ class KernelExecutable(Executable):
         self._temp_arrays = self._place_temps(schedule.arena_bytes)
         self._tickets: DeviceArray | None = None
         self.calls = self._bind_all(schedule) + self._assignments(schedule)
-        self._runs, self._graph = 0, None
-        self._graphs: dict[int, Graph | None] = {}         # by number of runs; None: came once
+        self._forget_graphs()
         self._steps: list[list[Call]] | None = None        # the calls of each step, for profiles
 
     def run(self, arrays: Sequence[np.ndarray]) -> None:
@@ -109,7 +110,7 @@ class KernelExecutable(Executable):
                 self.driver.upload(place, _ready(array, place))
         self._runs += 1
         self.device.changes += 1
-        if self._graph is None and self._runs == 2 and self._may_replay():
+        if self._runs == 2 and self._graph is None:
             self._graph = self._capture()
         if self._graph is not None:
             self._graph.launch()
@@ -120,9 +121,10 @@ class KernelExecutable(Executable):
     def repeat(self, times: int) -> None:
         """Runs without inputs; one graph of all of them when this number comes back."""
         graph = self._graphs.get(times)
-        if graph is None and times in self._graphs and self._may_replay():
+        if graph is None and times in self._graphs:
             graph = self._graphs[times] = self._capture(times)
         if graph is not None:
+            self.device.changes += 1
             graph.launch()
             return
         self._graphs.setdefault(times)
@@ -148,15 +150,35 @@ class KernelExecutable(Executable):
 
     # ---- graphs
 
-    def _may_replay(self) -> bool:
-        return (flag("GPUKERAS_REPLAY") != "0" and bool(self.calls)
-                and not self.host_steps and not self._checking)
+    def _forget_graphs(self) -> None:
+        self._runs, self._graph, self._replays = 0, None, True
+        self._graphs: dict[int, Graph | None] = {}         # by number of runs; None: came once
 
-    def _capture(self, times: int = 1):
-        with self.driver.capture() as graph:
-            for call in self.calls * times:
-                call()
+    def _capture(self, times: int = 1) -> Graph | None:
+        """A graph of so many runs; None if it is not wanted, or cannot be: then a line says why."""
+        if flag("GPUKERAS_REPLAY") == "0" or self._checking or not (self.calls and self._replays):
+            return None
+        if self.host_steps:
+            step = self.host_steps[0]
+            self._give_up(f"{type(step.op).__name__} has no CUDA kernel, NumPy computes it\n"
+                          f"{_where(step)}")
+            return None
+        try:
+            with self.driver.capture() as graph:
+                for call in self.calls * times:
+                    call()
+        except (DeviceError, KernelError, RuntimeError, NotImplementedError) as error:
+            self._give_up(f"the capture failed: {error}")
+            return None
         return graph
+
+    def _give_up(self, why: str) -> None:
+        """From now on every call is queued by itself: the same schedule, the same bits."""
+        self._replays = False
+        text = f"gpukeras: no CUDA graph of {len(self.calls)} launches, they are queued: {why}"
+        if text not in _said:
+            _said.add(text)
+            print(text, file=sys.stderr)
 
     # ---- memory
 

@@ -132,6 +132,7 @@ class EmuDriver(Driver):
     def capture(self) -> Iterator[EmuGraph]:
         if self.recording is not None:
             raise DeviceError("[capture] a capture is running already")
+        self.counters.captures += 1
         self.recording = graph = EmuGraph(self)
         try:
             yield graph
