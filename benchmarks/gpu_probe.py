@@ -1,4 +1,5 @@
-"""What only a GPU can tell: costs of launches, graph nodes, products, recurrent and merged kernels.
+"""What only a GPU can tell: costs of launches, graph nodes, products, recurrent and merged kernels,
+and every way to convolve (convolutions.py).
 
 python benchmarks/gpu_probe.py            on the GPU, through our own driver
 python benchmarks/gpu_probe.py --emu      a dry run on the emulator, tiny sizes, times mean nothing
@@ -12,6 +13,7 @@ import time
 from statistics import median
 
 import numpy as np
+from convolutions import convolutions
 
 from gpukeras import config, devices
 from gpukeras.devices.codegen import FusedModule, launch_shape
@@ -122,7 +124,7 @@ def main() -> None:
     if options.tf32:
         config.math = "tf32"
     print(f"{driver.device_name}, sm_{driver.arch}, {config.math_mode()}")
-    for part in (launches, products, steps):
+    for part in (launches, products, steps, convolutions):
         part(driver, options.emu)
 
 

@@ -31,8 +31,8 @@
 #endif
 
 constexpr int BK = 64 / sizeof(A), THREADS = BM / TM * (BN / TN);
-// blocks a multiprocessor: at most 128 registers a thread, 168 for tiles of 64 sums; more where each
-// element has an address of its own
+// blocks a multiprocessor: at most 128 registers a thread, 168 for tiles of 64 sums; more where
+// each element has an address of its own
 constexpr int BLOCKS = ((TM * TN > 32 ? 384 : 512) - (VA && VB && RANK < 3 ? 0 : 128)) / THREADS;
 constexpr int CHUNK = 16 / sizeof(A);                     // sums read together from shared memory
 constexpr int GA = VA ? 16 / sizeof(T) : 4, GB = VB ? 16 / sizeof(T) : 4;

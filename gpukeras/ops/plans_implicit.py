@@ -221,8 +221,8 @@ def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: Tile | TensorTile
 
 # ---- which of them
 
-# Channels of the gathered array from which on the library's products on tensor cores are expected to
-# gain more than writing out the columns costs: an estimate for an H200, to be measured. Without
+# Channels of the gathered array from which on the library's products on tensor cores are expected
+# to gain more than writing out the columns costs: an estimate for an H200, to be measured. Without
 # tensor cores the arithmetic takes so long that both ways are alike, and one needs no scratch.
 COLUMNS_FROM = 512
 TRIED = 3                                # tiles that a device which can measure tries out
