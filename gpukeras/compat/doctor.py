@@ -126,7 +126,7 @@ def info():
     from ..models.h5_layout import KERAS_VERSION
     print(f"gpukeras      API of Keras {KERAS_VERSION}")
     print(f"Python        {platform.python_version()} on {platform.system()} {platform.machine()}")
-    for package in ("gpukeras", "numpy", "h5py", "cupy-cuda13x", "cupy-cuda12x"):
+    for package in ("gpukeras", "numpy", "h5py", "cupy-cuda13x", "cupy-cuda12x", "numba"):
         try:
             print(f"{package:13} {metadata.version(package)}")
         except metadata.PackageNotFoundError:

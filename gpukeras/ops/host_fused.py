@@ -17,7 +17,8 @@ from math import prod
 
 import numpy as np
 
-from ..team import in_turn, team
+from ..team import Team, in_turn, team
+from . import host_numba
 from .host_axpy import merge, share_places
 
 Run = Callable[[], object]
@@ -27,6 +28,7 @@ BLOCK_BYTES = 1 << 20         # all arrays of one block together: about an L2
 LEAST, MOST = 1 << 13, 1 << 16                                  # elements of a block
 TILE = 4096                   # elements of a tiled row
 WORTH_SHARING = 1 << 20       # elements from which a team of threads pays
+_ALONE = Team(1)
 
 
 def bind_fused(op, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> Run | None:
@@ -61,7 +63,8 @@ class _Program:
                 arg = self.real(step.args[0])
                 self.alias[self.first + i] = arg
                 self.full[self.first + i] = self.full[arg]
-        merge(self)
+        if not host_numba.takes(self):
+            merge(self)
         self.last_read: dict[int, int] = {}
         for i, step in enumerate(self.steps):
             if self.first + i not in self.alias:
@@ -105,12 +108,11 @@ class _Program:
         outs = [o.reshape(shape) for o in self.outs]
         size = self._block_size()
         cuts = list(_blocks(shape, size))
-        crew = team()
-        if crew.size > 1 and prod(shape) >= WORTH_SHARING:
-            parts = [self._block_calls(cuts[s], views, outs) for s in crew.split(len(cuts))]
-            body = crew.bind([in_turn(calls) for calls in parts])
-            return in_turn(front + [body]) if front else body
-        return in_turn(front + self._block_calls(cuts, views, outs))
+        crew = team() if prod(shape) >= WORTH_SHARING else _ALONE
+        body = crew.bind([in_turn(self._block_calls(cuts[s], views, outs))
+                          for s in crew.split(len(cuts))])
+        body = host_numba.later(self, shape, views, outs, crew, body)
+        return in_turn(front + [body]) if front else body
 
     def is_input(self, slot: int) -> bool:
         """Slots that blocks read but do not make: inputs, constants, narrow results."""
