@@ -70,6 +70,8 @@ class CountingDriver(Driver):
 
     def bind(self, kernel, grid, block, args, smem=0): return _Call(kernel.name)
 
+    def fuses(self, gemm, math): return True
+
     def bind_gemm(self, call):
         call.check()
         return _Call("gemm")

@@ -23,6 +23,8 @@ def checked(step: Step, number: int, run: Callable[[], object],
         run()
         expected = truth(step, ins)
         for k, (got, want) in enumerate(zip(read_outs(), expected)):
+            if k in step.op.opaque:
+                continue
             _compare(step, number, k, got, want)
     return call
 

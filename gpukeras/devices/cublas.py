@@ -24,6 +24,11 @@ _STATUS = {1: "not initialised", 3: "allocation failed", 7: "invalid value",
            14: "internal error", 15: "not supported"}
 
 
+def status_text(status: int) -> str:
+    """What a cublasStatus_t means."""
+    return _STATUS.get(status, f"status {status}")
+
+
 def find_cublas() -> ctypes.CDLL | None:
     """The cuBLAS library, or None."""
     return find_library("cublas")
@@ -49,7 +54,7 @@ class Cublas:
     def _check(self, function: str, *args) -> None:
         status = getattr(self.library, function)(*args)
         if status:
-            raise DeviceError(f"[cublas] {function}: {_STATUS.get(status, f'status {status}')}")
+            raise DeviceError(f"[cublas] {function}: {status_text(status)}")
 
     def bind(self, call: GemmCall) -> Callable[[], None]:
         """A callable that queues the product. All argument objects are made here, once."""
@@ -66,7 +71,7 @@ class Cublas:
         def gemm(_kept=call) -> None:      # the arrays live as long as their addresses are used
             status = function(*args)
             if status:
-                raise DeviceError(f"[gemm] {name}: {_STATUS.get(status, f'status {status}')}")
+                raise DeviceError(f"[gemm] {name}: {status_text(status)}")
 
         return gemm
 

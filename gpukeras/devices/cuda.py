@@ -12,7 +12,8 @@ from typing import Any, Callable, Iterator, Sequence
 import numpy as np
 
 from ..errors import DeviceError, KernelError
-from . import cublas, exchange, nvrtc
+from ..ops.record import Gemm
+from . import cublas, cublaslt, exchange, nvrtc
 from .array import DeviceArray
 from .driver import Driver, GemmCall, check_launch, same_size
 
@@ -91,6 +92,7 @@ class CudaDriver(Driver):
         self._modules: dict[tuple, CudaModule] = {}
         self._stages: dict[int, list] = {}
         self._blas: cublas.Cublas | None = None
+        self._lt: cublaslt.CublasLt | None = None
 
     @property
     def device_name(self) -> str:
@@ -226,14 +228,28 @@ class CudaDriver(Driver):
 
         return self._queued(launch, (kernel, *args))
 
+    def fuses(self, gemm: Gemm, math: str) -> bool:
+        lt = self._cublaslt()
+        return lt is not None and lt.knows(gemm, math)
+
     def bind_gemm(self, call: GemmCall) -> Callable[[], None]:
-        run = self._cublas().bind(call)
+        run = (self._cublaslt() if call.epilogue else self._cublas()).bind(call)
 
         def gemm() -> None:
             self.counters.gemms += 1
             run()
 
-        return self._queued(gemm, (call.a, call.b, call.c))
+        return self._queued(gemm, (call.a, call.b, call.c, call.bias, call.aux))
+
+    def _cublaslt(self) -> cublaslt.CublasLt | None:
+        if self._lt is None:
+            self._cublas()                         # whose workspace both use, one after the other
+            library = cublaslt.find_cublaslt()
+            if library is None:
+                return None
+            with self.device:
+                self._lt = cublaslt.CublasLt(library, self.stream.ptr, self._workspace.ptr)
+        return self._lt
 
     def _cublas(self) -> cublas.Cublas:
         if self._blas is None:
@@ -265,7 +281,7 @@ class CudaDriver(Driver):
             raise
         self.recording = None
         graph.graph = self.stream.end_capture()
-        graph.kept.append(self._blas)
+        graph.kept += [self._blas, self._lt]
 
     def synchronize(self) -> None:
         self._refuse("synchronize")

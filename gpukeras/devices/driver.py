@@ -9,12 +9,14 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Callable, Protocol, Sequence
+from typing import Any, Callable, Protocol, Sequence
 
 import numpy as np
 
+from ..config import math_mode
 from ..errors import DeviceError
 from ..graph.halves import numpy_dtype
+from ..ops.record import Gemm
 from .array import DeviceArray
 
 MAX_GRID = (2**31 - 1, 65535, 65535)
@@ -63,6 +65,7 @@ class GemmCall:
     lda, ldb, ldc: elements from one row to the next; None: the rows are dense.
     stride_*: elements from one matrix of the batch to the next.
     math: "tf32" lets float32 products read 10 bits of the mantissas.
+    epilogue, bias, aux: what follows, see EPILOGUES of ops/record.py; then batch is 1.
     """
 
     a: DeviceArray
@@ -84,6 +87,9 @@ class GemmCall:
     ldb: int | None = None
     ldc: int | None = None
     math: str = "float32"
+    epilogue: str = ""
+    bias: DeviceArray | None = None
+    aux: DeviceArray | None = None
 
     @property
     def leading(self) -> tuple[int, int, int]:
@@ -104,6 +110,13 @@ class GemmCall:
                 raise DeviceError(
                     f"[gemm] matrix {name} does not fit: got {x.nbytes} bytes, ld {ld}, expected "
                     f"{need} bytes for {rows}x{cols}, batch {self.batch} with stride {stride}")
+
+
+def gemm_call(gemm: Gemm, array: Callable[[Any], DeviceArray]) -> GemmCall:
+    """The call of a plan's product; `array` gives the memory that In, Out and Temp stand for."""
+    places = {name: array(ref) for name, ref in vars(gemm).items()
+              if name in ("a", "b", "c", "bias", "aux") and ref is not None}
+    return GemmCall(**{**vars(gemm), **places, "math": math_mode()})
 
 
 def _rows(trans: bool, rows: int, cols: int) -> tuple[int, int]:
@@ -185,6 +198,10 @@ class Driver(ABC):
     def bind(self, kernel: Entry, grid: Sequence[int], block: Sequence[int], args: Sequence,
              smem: int = 0) -> Callable[[], None]:
         """One launch. args: DeviceArray, None (null pointer) or NumPy scalars of the exact type."""
+
+    def fuses(self, gemm: Gemm, math: str) -> bool:
+        """Does the device know the product with its epilogue?"""
+        return False
 
     @abstractmethod
     def bind_gemm(self, call: GemmCall) -> Callable[[], None]:

@@ -7,7 +7,7 @@ from typing import Callable, Iterable, Sequence
 
 import numpy as np
 
-from ..config import flag, math_mode, number
+from ..config import flag, number
 from ..errors import DeviceError, KernelError
 from ..graph.halves import convert, plain
 from ..ops.fused import Fused
@@ -21,7 +21,8 @@ from .array import RAW, DeviceArray
 from .base import Device, Executable
 from .check import checked
 from .codegen import FusedModule, launch_shape
-from .driver import Driver, GemmCall, Graph
+from .driver import Driver, Graph, gemm_call
+from .epilogues import settle_epilogues
 from .kernel_scan import bind_scan
 from .merge import Prepared, merge
 from .sources import kernel_source
@@ -88,6 +89,7 @@ class KernelExecutable(Executable):
         self._checking = flag("GPUKERAS_CHECK") == "1"
         self._plans = {step: device.tuner.plan(step) for step in schedule.steps
                        if isinstance(step.op.cuda, Kernel)}
+        self._plans = settle_epilogues(self._plans, self.driver)
         self._temps = _largest_temps(self._plans.values())
         self.arena = arena or self.driver.alloc(max(schedule.arena_bytes + sum(self._temps), 1))
         self._given = frozenset(given or ())
@@ -321,9 +323,7 @@ class KernelExecutable(Executable):
             memory = array(item.ref).raw().view(shape=(item.nbytes,))
             return self.driver.bind_fill(memory, item.byte)
         if isinstance(item, Gemm):
-            fields = {**vars(item), "a": array(item.a), "b": array(item.b), "c": array(item.c),
-                      "math": math_mode()}
-            return self.driver.bind_gemm(GemmCall(**fields))
+            return self.driver.bind_gemm(gemm_call(item, array))
         file = item.file or step.op.cuda.file
         args = [array(a) if isinstance(a, (In, Out, Temp)) else
                 self.tickets(a.count) if isinstance(a, Tickets) else a for a in item.args]

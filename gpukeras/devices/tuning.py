@@ -17,7 +17,7 @@ from ..errors import DeviceError, KernelError
 from ..ops.record import Fill, Gemm, In, Launch, LaunchPlan, Out, Temp, Tickets, Traits
 from ..passes.schedule import Step
 from .array import RAW, DeviceArray
-from .driver import Driver, GemmCall
+from .driver import Driver, gemm_call
 from .sources import kernel_source
 
 LEAST_FLOPS = 40e6           # of a product that is worth measuring
@@ -121,9 +121,7 @@ def bind_plan(driver: Driver, op: Any, plan: LaunchPlan,
         if isinstance(item, Fill):
             return driver.bind_fill(array(item.ref).raw().view(shape=(item.nbytes,)), item.byte)
         if isinstance(item, Gemm):
-            return driver.bind_gemm(GemmCall(**{
-                **vars(item), "a": array(item.a), "b": array(item.b), "c": array(item.c),
-                "math": math_mode()}))
+            return driver.bind_gemm(gemm_call(item, array))
         file = item.file or op.cuda.file
         kernel = driver.load(kernel_source(file), file, item.defines).kernel(item.entry)
         args = [array(a) if isinstance(a, (In, Out, Temp)) else

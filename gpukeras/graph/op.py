@@ -32,6 +32,7 @@ class Op:
     params: ClassVar[tuple[str, ...]] = ()
     cuda: Any = None
     view: ClassVar[bool] = False                   # the output is input 0 under another shape
+    opaque: ClassVar[tuple[int, ...]] = ()         # outputs whose bits are a library's own affair
     foldable: ClassVar[bool] = True                # constant inputs make a constant output
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

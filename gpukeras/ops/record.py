@@ -107,7 +107,10 @@ class Launch:
 @dataclass(frozen=True)
 class Gemm:
     """Row-major C[m,n] = alpha * op(A) @ op(B) + beta * C, `batch` times; strides and ld* in
-    elements."""
+    elements.
+
+    epilogue: "" or one of EPILOGUES; a device may not know it for these sizes (Driver.fuses).
+    """
 
     a: Ref
     b: Ref
@@ -127,6 +130,20 @@ class Gemm:
     lda: int | None = None
     ldb: int | None = None
     ldc: int | None = None
+    epilogue: str = ""
+    bias: Ref | None = None
+    aux: Ref | None = None
+
+
+# What may follow a product, by what `bias` (n,) and `aux` (a mask, one bit an element) are to it.
+EPILOGUES = {
+    "bias": "C + bias",
+    "relu": "relu(C + bias)",
+    "relu mask": "relu(C + bias), aux = where that is positive",
+    "relu grad": "C where aux is set, else 0",
+    "relu grad sums": "C where aux is set, else 0; bias = its sums over rows",
+    "sums of b": "C; bias = the sums of op(B) over its k rows",
+}
 
 
 @dataclass(frozen=True)
@@ -145,4 +162,5 @@ class LaunchPlan:
 
     steps: tuple[Launch | Gemm | Fill, ...]
     temps: tuple[int, ...] = ()
-    otherwise: LaunchPlan | None = None            # for a device with too little shared memory
+    # for a device with too little shared memory, or without such an epilogue
+    otherwise: LaunchPlan | None = None

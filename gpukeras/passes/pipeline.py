@@ -10,6 +10,7 @@ from ..graph import Graph, print_graph, toposort
 from .attach import attach
 from .centre import centre
 from .condense import condense
+from .epilogues import epilogues
 from .expand import expand
 from .fuse import fuse
 from .layout import layout
@@ -38,6 +39,7 @@ PASSES: list[tuple[str, Callable[[Graph, Target], Graph]]] = [
     ("near", near),
     ("attach", attach),
     ("pool", lambda graph, target: pool(graph)),
+    ("epilogues", epilogues),
     ("fuse", fuse),
     ("write out", lambda graph, target: write_out(graph)),
 ]

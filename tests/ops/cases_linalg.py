@@ -1,6 +1,8 @@
 """Matrix products: ops/linalg.py."""
+import numpy as np
 from check import SIZES, Case
 
+from gpukeras.ops.epilogue import DotBias, DotReluGrad, DotSums
 from gpukeras.ops.linalg import BatchDot, Dot
 
 BOTH = [(False, False), (False, True), (True, False), (True, True)]
@@ -12,7 +14,26 @@ def factors(a: tuple, b: tuple, trans: tuple[bool, bool]) -> tuple:
     return tuple(turn)
 
 
+def relu_grad(m: int, n: int, k: int, trans: tuple[bool, bool]) -> tuple:
+    """Inputs of DotReluGrad, the last two from a DotBias."""
+    rng = np.random.default_rng(m)
+    y, mask = DotBias(relu=True, mask=True).numpy(*(rng.standard_normal(s).astype("float32")
+                                                    for s in ((m, 3), (3, n), (n,))))
+    return (*factors((m, k), (k, n), trans), y, mask)
+
+
+HALF = ("float32", "float16")
 CASES = [
+    *(Case(DotBias(*t), (*factors((5, 7), (7, 6), t), (6,)), grad=False, dtypes=HALF)
+      for t in BOTH),
+    *(Case(DotBias(False, False, relu, mask), ((n, 5), (5, 33), (33,)), grad=False, dtypes=HALF)
+      for n in SIZES[1:5] for relu, mask in ((True, False), (True, True))),
+    *(Case(DotReluGrad(*t, sums), relu_grad(9, 40, 6, t), grad=False) for t in BOTH
+      for sums in (False, True)),
+    Case(DotReluGrad(False, True, True), relu_grad(700, 10, 6, (False, True)), grad=False,
+         tolerance=3),
+    *(Case(DotSums(ta), factors((5, n), (n, 6), (ta, False)), grad=False, dtypes=HALF,
+           tolerance=3) for n in SIZES[1:] for ta in (False, True)),
     *(Case(Dot(*t), factors((5, 7), (7, 6), t), dtypes=("float32", "float64")) for t in BOTH),
     *(Case(Dot(), ((n, 5), (5, 3))) for n in SIZES),
     *(Case(Dot(), ((3, n), (n, 4))) for n in SIZES[1:]),

@@ -30,10 +30,10 @@ def _workloads():
 WORKLOADS = _workloads()
 
 # workload of the benchmark: most nodes, most MB
-BENCHMARK = {"mlp": (12, 9.9), "cnn": (26, 143), "cnn3": (24, 68), "lstm": (21, 120),
-             "gru": (26, 125), "stacked-lstm": (29, 201), "embedding-lstm": (25, 165),
-             "resnet20": (153, 441), "resnet20-128": (153, 1730), "vgg16": (90, 35720),
-             "dense": (21, 2955)}
+BENCHMARK = {"mlp": (10, 9.7), "cnn": (24, 141), "cnn3": (25, 73.5), "lstm": (19, 91.2),
+             "gru": (24, 103), "stacked-lstm": (25, 154), "embedding-lstm": (23, 150),
+             "resnet20": (153, 441), "resnet20-128": (153, 1730), "vgg16": (146, 46910),
+             "dense": (15, 2490)}
 
 
 def mlp():
@@ -57,13 +57,13 @@ def lstm():
 
 
 # layers, optimizer, loss, batch, shape of x: most nodes
-SMALL = {"mlp, Adam": (mlp, "adam", "categorical_crossentropy", 32, (784,), 12),
+SMALL = {"mlp, Adam": (mlp, "adam", "categorical_crossentropy", 32, (784,), 10),
          "mlp of class numbers": (mlp, "rmsprop", "sparse_categorical_crossentropy", 32, (784,),
-                                  12),
+                                  10),
          "dropout mlp": (dropout_mlp, "rmsprop", "categorical_crossentropy", 128, (784,), 19),
          "mlp with L2 and clipnorm": (decayed_mlp, Adam(clipnorm=1.0), "categorical_crossentropy",
                                       128, (784,), 26),
-         "lstm of classes": (lstm, "adam", "categorical_crossentropy", 100, (60, 28), 20)}
+         "lstm of classes": (lstm, "adam", "categorical_crossentropy", 100, (60, 28), 18)}
 
 
 def steps_of(name):

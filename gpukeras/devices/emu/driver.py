@@ -13,6 +13,7 @@ from ...graph.halves import convert, numpy_dtype, plain
 from .. import exchange
 from ..array import DeviceArray
 from ..driver import Driver, GemmCall, same_size
+from .epilogue import apply_epilogue
 from .kernel import SHARED_LIMIT, EmuKernel, EmuModule
 from .memory import Block, host_view
 
@@ -109,6 +110,9 @@ class EmuDriver(Driver):
 
         return self._queued(launch)
 
+    def fuses(self, gemm, math: str) -> bool:
+        return True
+
     def bind_gemm(self, call: GemmCall) -> Callable[[], None]:
         call.check()
         a, b, c = _matrices(call)
@@ -123,6 +127,8 @@ class EmuDriver(Driver):
                 product *= alpha
             if beta:                  # beta 0 must not read C, which may be NaN
                 product += beta * _numbers(c)
+            if call.epilogue:
+                product = apply_epilogue(call, product[0], read(b)[0])
             c[...] = convert(product, c.dtype)
 
         return self._queued(gemm)
