@@ -30,9 +30,9 @@ def _workloads():
 WORKLOADS = _workloads()
 
 # workload of the benchmark: most nodes, most MB
-BENCHMARK = {"mlp": (10, 9.7), "cnn": (24, 141), "cnn3": (25, 73.5), "lstm": (19, 91.2),
+BENCHMARK = {"mlp": (10, 9.7), "cnn": (24, 141), "cnn3": (24, 68), "lstm": (19, 91.2),
              "gru": (24, 103), "stacked-lstm": (25, 154), "embedding-lstm": (23, 150),
-             "resnet20": (153, 441), "resnet20-128": (153, 1730), "vgg16": (146, 46910),
+             "resnet20": (153, 441), "resnet20-128": (153, 1730), "vgg16": (84, 35720),
              "dense": (15, 2490)}
 
 
