@@ -1,4 +1,4 @@
-"""Products with epilogues by cuBLASLt: bias, relu, relu's gradient and the sums of a bias' gradient.
+"""Products with epilogues by cuBLASLt: bias, relu, relu's gradient, sums for a bias' gradient.
 
 As in cublas.py our row-major C = A B is C' = B' A' to the library, so its rows are our columns:
 the bias it adds to each of its rows is ours for each column. Algorithms are asked for once per

@@ -56,7 +56,8 @@ class FakeCublasLt:
         self.made[preference.value][attribute.value] = value._obj.value
         return OK
 
-    cublasLtMatmulDescDestroy = cublasLtMatrixLayoutDestroy = cublasLtMatmulPreferenceDestroy = _free
+    cublasLtMatmulDescDestroy = cublasLtMatrixLayoutDestroy = _free
+    cublasLtMatmulPreferenceDestroy = _free
 
     def cublasLtMatmulAlgoGetHeuristic(self, handle, desc, a, b, c, d, preference, wanted, found,
                                        count):

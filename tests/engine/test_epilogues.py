@@ -1,5 +1,5 @@
-"""Products with epilogues: which graphs get them, and that whole models still learn what torch says,
-with the library's epilogues and without."""
+"""Products with epilogues: which graphs get them, and that whole models still learn what torch
+says, with the library's epilogues and without."""
 import numpy as np
 import pytest
 
