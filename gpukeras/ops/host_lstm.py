@@ -20,7 +20,7 @@ from .host_rnn import (_APPLY, _SLOPE, WORTH_SHARING, Arrays, Run, _Chunk, _clea
 UNPACKED, MOST_PARTS = 1e6, 4
 
 
-def _stack(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool = False) -> Run:
+def stacked(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool = False) -> Run:
     """bind_stack, in parts of the longer of rows and columns if that makes each product small."""
     (m, k), n = a.shape[1:], b.shape[-1]
     parts = -(-m * n * k // int(UNPACKED))
@@ -33,12 +33,12 @@ def _stack(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool = Fal
                     bind_stack(a, b[..., s], out[..., s], accumulate) for s in cuts])
 
 
-def _of_gates(x: np.ndarray, n: int = 4) -> np.ndarray:
+def of_gates(x: np.ndarray, n: int = 4) -> np.ndarray:
     """x as an operand for each gate."""
     return np.broadcast_to(x, (n, *x.shape))
 
 
-def _by_threads(rows: int, size: int) -> list[slice]:
+def by_threads(rows: int, size: int) -> list[slice]:
     """Parts of the batch, one a thread; `size`: elements of the states of the sequence."""
     crew = team()
     if crew.size == 1 or rows < 2 * crew.size or size < WORTH_SHARING:
@@ -46,7 +46,7 @@ def _by_threads(rows: int, size: int) -> list[slice]:
     return crew.split(rows)
 
 
-def _is_fast(op) -> bool:
+def is_fast(op) -> bool:
     """With tanh and sigmoid all gates are one tanh: sigmoid(x) = tanh(x / 2) / 2 + 1 / 2."""
     return (op.activation, op.recurrent_activation) == ("tanh", "sigmoid")
 
@@ -59,7 +59,7 @@ def bind_lstm_whole(op, ins: Arrays, outs: Arrays) -> Run:
     bias = [more.pop(0)[None]] if op.has_bias else []
     units, dtype = r.shape[0], r.dtype
     weights = np.empty((4, units + x.shape[2] + len(bias), units), dtype)
-    scales = np.array([0.5, 0.5, 0.5, 1] if _is_fast(op) else [1] * 4, dtype)[:, None, None]
+    scales = np.array([0.5, 0.5, 0.5, 1] if is_fast(op) else [1] * 4, dtype)[:, None, None]
     front, at = [], 0
     for source in (r, w, *bias):
         place = weights[:, at:at + len(source)]
@@ -67,7 +67,7 @@ def bind_lstm_whole(op, ins: Arrays, outs: Arrays) -> Run:
             _halves(source, place), (scales[:2], scales[2:]))]
         at += len(source)
     jobs = [in_turn(_Forward(op, weights, x, more, outs, part).calls())
-            for part in _by_threads(x.shape[0], x.shape[0] * x.shape[1] * units)]
+            for part in by_threads(x.shape[0], x.shape[0] * x.shape[1] * units)]
     return in_turn([*front, team().bind(jobs)])
 
 
@@ -136,9 +136,9 @@ class _Forward:
         h_new = self.h_last if last else self.hx[row + 1, :, :units]
         c_new = self.c_last if last else self.c[k + 1 if self.kept else (k + 1) % 2]
         start = units if not k and self.first is None else 0            # no state, no product
-        calls = [_stack(_of_gates(hx[:, start:]), self.weights[:, start:], z)]
+        calls = [stacked(of_gates(hx[:, start:]), self.weights[:, start:], z)]
         i, f, o, g = z
-        if _is_fast(op):
+        if is_fast(op):
             calls += [partial(np.tanh, z, z), partial(np.multiply, z[:3], self.half, z[:3]),
                       partial(np.add, z[:3], self.half, z[:3])]
         else:
@@ -174,7 +174,7 @@ def bind_lstm_whole_grad(op, ins: Arrays, outs: Arrays) -> Run:
     outs = list(outs)
     sums = [outs.pop(0) for _ in range(2 + op.has_bias)] if op.weights else []
     backs = [_Backward(op, to_h, to_x, ins, outs, part)
-             for part in _by_threads(rows, steps * rows * units)]
+             for part in by_threads(rows, steps * rows * units)]
     end, at = [], 0
     first = backs[0].sums
     end += [partial(np.add, first, b.sums, first) for b in backs[1:] if op.weights]
@@ -244,15 +244,15 @@ class _Backward:
             calls.append(partial(np.copyto, now, self.gh))
         if masked:
             calls.append(partial(np.copyto, self.e_old, self.e))
-        calls += self._gates(k, now) if _is_fast(op) else self._any_gates(k, now)
+        calls += self._gates(k, now) if is_fast(op) else self._any_gates(k, now)
         calls += _clear(self.off, t, list(self.dz))
         if op.weights:
-            calls.append(_stack(_of_gates(self.hx[k].T), self.dz, self.sums,
+            calls.append(stacked(of_gates(self.hx[k].T), self.dz, self.sums,
                                 accumulate=k + 1 < self.steps))
         if k or op.has_state:
-            calls.append(_stack(self.dz, self.to_h, self.gh))
+            calls.append(stacked(self.dz, self.to_h, self.gh))
         if op.inputs:
-            calls.append(_stack(self.dz, self.to_x, self.gx_here[n]))
+            calls.append(stacked(self.dz, self.to_x, self.gx_here[n]))
         return calls + _keep(self.off, t, [(self.gh, now), (self.e, self.e_old)])
 
     def _gates(self, k: int, now: np.ndarray) -> list[Run]:

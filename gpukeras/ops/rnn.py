@@ -145,10 +145,13 @@ class Lstm(_Sequence):
         more = () if gc is None else (gc,)
         gh = zeros_like(h) if gh is None else gh
         back = LstmGrad(self.activation, self.recurrent_activation, self.reverse, bool(more))
-        gz, gh0, gc0 = back(y, c, c0, r, gh, *more, *mask)
-        before = states_before(h, h0, self.reverse)
-        gr = dot(rows_of(before), rows_of(gz), trans_a=True)
-        return (gz, gr, gh0, gc0, *(None for _ in mask))
+        gz, gh0, gc0 = outs = back(y, c, c0, r, gh, *more, *mask)
+        return (gz, *self.weight_gradients(node, outs), gh0, gc0, *(None for _ in mask))
+
+    def weight_gradients(self, node: Node, back: tuple[Tensor, ...]) -> tuple[Tensor]:
+        """That by r, from the outputs of LstmGrad."""
+        before = states_before(node.outputs[0], node.inputs[2], self.reverse)
+        return (dot(rows_of(before), rows_of(back[0]), trans_a=True),)
 
 
 class LstmGrad(_Sequence):
@@ -250,16 +253,21 @@ class Gru(_Sequence):
             return super().grad(node, gh, *others)
         xw, r, h0, *more = node.inputs
         h, gates, inner = node.outputs
-        units, mask = h0.shape[-1], more[self.has_bias:]
+        mask = more[self.has_bias:]
         back = GruGrad(self.activation, self.recurrent_activation, self.reverse, self.reset_after)
-        gz, gi, gh0 = back(gates, inner, h, h0, r, gh, *mask)
-        before = rows_of(states_before(h, h0, self.reverse))
+        gz, _, gh0 = outs = back(gates, inner, h, h0, r, gh, *mask)
+        gr, *g_bias = self.weight_gradients(node, outs)
+        return (gz, gr, gh0, *g_bias, *(None for _ in mask))
+
+    def weight_gradients(self, node: Node, back: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Those by r and the recurrent bias, if there is one, from the outputs of GruGrad."""
+        (h, _, inner), (gz, gi, _), h0 = node.outputs, back, node.inputs[2]
+        units, before = h0.shape[-1], rows_of(states_before(h, h0, self.reverse))
         g_gates = rows_of(slice_axis(gz, 2, 0, 2 * units))
         g_y = rows_of(gi if self.reset_after else slice_axis(gz, 2, 2 * units, None))
         gr = concat([dot(before, g_gates, trans_a=True),
                      dot(before if self.reset_after else rows_of(inner), g_y, trans_a=True)], 1)
-        g_bias = (sum_(concat([g_gates, g_y], 1), 0),) if self.has_bias else ()
-        return (gz, gr, gh0, *g_bias, *(None for _ in mask))
+        return (gr, sum_(concat([g_gates, g_y], 1), 0)) if self.has_bias else (gr,)
 
 
 class GruGrad(_Sequence):

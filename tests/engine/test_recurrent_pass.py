@@ -5,8 +5,9 @@ import pytest
 from gpukeras import backend as K
 from gpukeras import devices, layers
 from gpukeras.devices.host import HostDevice
+from gpukeras.ops.gru import GruWhole, GruWholeGrad
 from gpukeras.ops.lstm import LstmWhole, LstmWholeGrad
-from gpukeras.ops.rnn import Lstm, LstmGrad
+from gpukeras.ops.rnn import Gru, GruGrad, Lstm, LstmGrad
 from gpukeras.passes import recurrent
 
 
@@ -78,9 +79,48 @@ def with_dropout(x):
     return layers.LSTM(5, dropout=0.5, implementation=2)(x)
 
 
+def gru(x):
+    return layers.GRU(5)(x)
+
+
+def gru_all_steps(x):
+    return layers.GRU(5, return_sequences=True)(x)
+
+
+def gru_reset_after(x):
+    h, state = layers.GRU(5, reset_after=True, return_sequences=True, return_state=True)(x)
+    return K.sum(h, 1) + K.square(state)
+
+
+def gru_backwards(x):
+    return layers.GRU(5, reset_after=True, go_backwards=True)(x)
+
+
+def gru_without_bias(x):
+    return layers.GRU(5, use_bias=False, recurrent_activation="hard_sigmoid")(x)
+
+
+def gru_stacked_both_ways(x):
+    x = layers.Bidirectional(layers.GRU(4, return_sequences=True, reset_after=True))(x)
+    return layers.GRU(5, return_sequences=True)(layers.Masking()(x))
+
+
+def gru_with_state(x):
+    _, h = layers.GRU(5, return_state=True)(x)
+    return layers.GRU(5, return_sequences=True)(x, initial_state=h)
+
+
+def gru_frozen(x):
+    layer = layers.GRU(5)
+    layer.trainable = False
+    return layer(layers.Dense(4)(x))
+
+
+GRUS = [gru, gru_all_steps, gru_reset_after, gru_backwards, gru_without_bias,
+        gru_stacked_both_ways, gru_with_state, gru_frozen]
 MODELS = [last, last_without_bias, all_steps, all_steps_and_states, last_cell, stacked, backwards,
           both_ways, with_mask, other_activations, encoder_and_decoder, frozen, shared,
-          with_dropout]
+          with_dropout, *GRUS]
 
 
 def run(model, found, wrt_inputs=True):
@@ -117,8 +157,10 @@ def test_values_are_those_without_the_pass(model, wrt_inputs, monkeypatch):
     got = run(model, fused, wrt_inputs)
     monkeypatch.setattr(recurrent, "_read", lambda *args: None)
     want = run(model, plain, wrt_inputs)
-    assert {LstmWhole, LstmWholeGrad} <= set(fused) and not {Lstm, LstmGrad} & set(fused)
-    assert {Lstm, LstmGrad} <= set(plain)
+    ops, old = (({GruWhole, GruWholeGrad}, {Gru, GruGrad}) if model in GRUS else
+                ({LstmWhole, LstmWholeGrad}, {Lstm, LstmGrad}))
+    assert ops <= set(fused) and not old & set(fused)
+    assert old <= set(plain)
     for a, b in zip(got, want, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 

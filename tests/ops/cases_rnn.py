@@ -1,7 +1,8 @@
-"""Recurrent sequences: ops/rnn.py, ops/lstm.py. Whole sequences against the scan of one step."""
+"""Recurrent sequences: ops/rnn.py, lstm.py, gru.py. Whole sequences against the scan of one step."""
 import numpy as np
 from check import Case
 
+from gpukeras.ops.gru import GruWhole, GruWholeGrad
 from gpukeras.ops.lstm import LstmWhole, LstmWholeGrad
 from gpukeras.ops.rnn import Gru, GruGrad, Lstm, LstmGrad, SimpleRnn, SimpleRnnGrad
 
@@ -60,6 +61,19 @@ def whole_grad(op: LstmWholeGrad, b: int, s: int, f: int, u: int, *mask) -> Case
                      weights(f, 1, 4 * u), weights(u, 4), g, *gc, *mask), tolerance=10)
 
 
+def gru_whole(op: GruWhole, b: int, s: int, f: int, u: int, *mask) -> Case:
+    biases = ((3 * u,),) * (op.has_bias + op.two_biases)
+    state = ((b, u),) if op.has_state else ()
+    return Case(op, ((b, s, f), weights(f, 1, 3 * u), weights(u, 3), *biases, *state, *mask),
+                tolerance=5)
+
+
+def gru_whole_grad(op: GruWholeGrad, b: int, s: int, f: int, u: int, *mask) -> Case:
+    history, g = (s, b, u), (b, s, u) if op.sequence else (b, u)
+    return Case(op, ((s, b, f + 1 + u), rng.random((3, *history)), history, weights(f, 1, 3 * u),
+                     weights(u, 3), g, *mask), tolerance=10)
+
+
 CASES = [
     *(Case(Lstm(), lstm(*size), tolerance=3) for size in SIZES),
     Case(Lstm("relu", "hard_sigmoid", True), lstm(2, 3, 4, mask(2, 3)), dtypes=ALL, tolerance=3),
@@ -90,6 +104,19 @@ CASES = [
       for after in (False, True)),
     *(Case(GruGrad(reverse=True, reset_after=after), gru_grad(2, 3, 8, mask(2, 3)), tolerance=3)
       for after in (False, True)),
+    *(gru_whole(GruWhole(reset_after=after, two_biases=after, keep=True, sequence=after), b, s, 3,
+                u) for b, s, u in SIZES for after in (False, True)),
+    gru_whole(GruWhole(reverse=True, keep=True, has_state=True), 3, 6, 2, 4, mask(3, 6)),
+    gru_whole(GruWhole("relu", "hard_sigmoid", reset_after=True, sequence=True, has_bias=False), 3,
+              6, 2, 4, mask(3, 6)),
+    gru_whole(GruWhole(sequence=True, two_biases=True), 70, 50, 3, 9),      # several chunks
+    *(gru_whole_grad(GruWholeGrad(reset_after=after, two_biases=after, sequence=sequence,
+                                  inputs=sequence), b, s, 3, u)
+      for b, s, u in SIZES for sequence in (False, True) for after in (False, True)),
+    *(gru_whole_grad(GruWholeGrad(act, ract, True, after, True, after, True, inputs=True), 3, 6, 2,
+                     4, mask(3, 6)) for act, ract in (("tanh", "sigmoid"), ("relu", "hard_sigmoid"))
+      for after in (False, True)),
+    gru_whole_grad(GruWholeGrad(weights=False, inputs=True, sequence=True), 70, 50, 3, 9),
     *(Case(SimpleRnn(), simple(*size), tolerance=3) for size in SIZES),
     Case(SimpleRnn("sigmoid", True), simple(2, 3, 6, mask(2, 3)), dtypes=ALL, tolerance=3),
     *(Case(SimpleRnnGrad(), simple_grad(*size), tolerance=3) for size in SIZES),
