@@ -12,6 +12,7 @@ from .array import DeviceArray
 from .base import Device, Executable
 from .choose import Choice, choose
 from .host import HostDevice
+from .inlet import Inlet
 
 _current: Device | None = None
 
@@ -65,5 +66,5 @@ def use(device: Device | None) -> Device | None:
     return old
 
 
-__all__ = ["Device", "DeviceArray", "Executable", "HostDevice", "adopt", "current", "make",
+__all__ = ["Device", "DeviceArray", "Executable", "HostDevice", "Inlet", "adopt", "current", "make",
            "on_host", "release", "use"]

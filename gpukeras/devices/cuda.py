@@ -90,6 +90,7 @@ class CudaDriver(Driver):
         self.pool = cupy.cuda.MemoryPool()
         self.recording: CudaGraph | None = None
         self._modules: dict[tuple, CudaModule] = {}
+        self._sending: Any = None
         self._stages: dict[int, list] = {}
         self._blas: cublas.Cublas | None = None
         self._lt: cublaslt.CublasLt | None = None
@@ -116,6 +117,27 @@ class CudaDriver(Driver):
         array.buffer.memory = None
 
     def upload(self, dst: DeviceArray, src: np.ndarray) -> None:
+        self._upload(dst, src, self.stream)
+
+    def send(self, dst: DeviceArray, src: np.ndarray) -> None:
+        self._upload(dst, src, self._side())
+
+    def fence(self, sending: bool) -> Any:
+        event = self.cupy.cuda.Event(disable_timing=True)
+        event.record(self._side() if sending else self.stream)
+        return event
+
+    def wait(self, fence: Any, sending: bool) -> None:
+        (self._side() if sending else self.stream).wait_event(fence)
+
+    def _side(self) -> Any:
+        """The stream that carries data while the main one computes."""
+        if self._sending is None:
+            with self.device:
+                self._sending = self.cupy.cuda.Stream(non_blocking=True)
+        return self._sending
+
+    def _upload(self, dst: DeviceArray, src: np.ndarray, stream: Any) -> None:
         self._refuse("upload")
         if not isinstance(src, np.ndarray) or src.dtype != dst.dtype:
             got = getattr(src, "dtype", type(src))
@@ -128,8 +150,8 @@ class CudaDriver(Driver):
             staged, event = self._stage(part.nbytes)
             np.copyto(np.frombuffer(staged, np.uint8, part.nbytes), part)
             self.cupy.cuda.runtime.memcpyAsync(dst.ptr + start, staged.ptr, part.nbytes,
-                                               _HOST_TO_DEVICE, self.stream.ptr)
-            event.record(self.stream)
+                                               _HOST_TO_DEVICE, stream.ptr)
+            event.record(stream)
 
     def _stage(self, nbytes: int) -> tuple[Any, Any]:
         """(pinned memory, event) free to be written: the least recently used of its size class."""

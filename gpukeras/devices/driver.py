@@ -174,6 +174,18 @@ class Driver(ABC):
     def upload(self, dst: DeviceArray, src: np.ndarray) -> None:
         """Copies host to device. Same dtype and size; `src` may be changed once this returns."""
 
+    def send(self, dst: DeviceArray, src: np.ndarray) -> None:
+        """As `upload`, but beside the work that is queued: only `fence` and `wait` give an
+        order."""
+        self.upload(dst, src)
+
+    def fence(self, sending: bool) -> Any:
+        """What `wait` takes: the work queued so far, or what was sent so far."""
+        return None
+
+    def wait(self, fence: Any, sending: bool) -> None:
+        """Work that is queued from now on, or sending, begins when the fence is passed."""
+
     @abstractmethod
     def download(self, src: DeviceArray) -> np.ndarray:
         """A new host array with the contents; waits for the work queued so far."""

@@ -8,9 +8,9 @@ import itertools
 import numpy as np
 
 from .. import backend as K
-from ..devices import DeviceArray, on_host
+from ..devices import DeviceArray, Inlet, on_host
 from ..devices import current as current_device
-from ..graph.halves import values_dtype
+from ..graph.halves import numpy_dtype, values_dtype
 from .data import batches, shuffled
 from .steps import Resident
 
@@ -87,6 +87,44 @@ class ArrayFeed:
         """Called after the last epoch, also if it failed."""
 
 
+class StreamFeed(ArrayFeed):
+    """Arrays that a GPU cannot hold at once: the next batch is on its way while a step runs."""
+
+    def __init__(self, step, arrays, batch_size, shuffle=False):
+        super().__init__(step, arrays, batch_size, shuffle)
+        self._inlet = Inlet(current_device().driver)
+        self._dtypes = [numpy_dtype(feed.dtype) for feed in self.step.feeds]
+        self._sent = None                          # bounds of the batch on its way
+
+    def begin(self):
+        super().begin()
+        self._inlet.forget()
+        self._sent = None
+
+    def run(self):
+        start, end = self._now
+        executable = self.step.bind(tuple((end - start, *x.shape[1:]) for x in self.arrays))
+        if self._sent != self._now:                # the first of an epoch
+            self._inlet.forget()
+            self._send(self._now)
+        self._inlet.receive(executable.inputs)
+        executable.run(())
+        following = start // self.batch_size + 1
+        self._sent = None
+        if following < self.steps:
+            self._send(self.bounds[following])
+        return executable
+
+    def close(self):
+        self._inlet.forget()
+
+    def _send(self, bounds):
+        self._sent = start, end = bounds
+        rows = slice(start, end) if not self.shuffle else self.index[start:end]
+        self._inlet.send([x[rows] if isinstance(rows, slice) else rows_of(x, rows)
+                          for x in self.arrays], self._dtypes)
+
+
 class ResidentFeed(ArrayFeed):
     """Arrays that were sent to the device once, for a train step that picks its batches there."""
 
@@ -123,7 +161,15 @@ def training_feed(step, arrays, batch_size, shuffle):
         used, total = driver.memory_info()
         if sum(x.nbytes for x in arrays if isinstance(x, np.ndarray)) <= (total - used) // 4:
             return ResidentFeed(step, arrays, batch_size, shuffle)
-    return ArrayFeed(step, [on_host(x) for x in arrays], batch_size, shuffle)
+    return host_feed(step, [on_host(x) for x in arrays], batch_size, shuffle)
+
+
+def host_feed(step, arrays, batch_size, shuffle=False):
+    """The feed for data in the computer's memory or in a file."""
+    streams = (getattr(current_device(), "driver", None) is not None and step.may_be_resident
+               and len(arrays) and len(arrays[0]) > batch_size
+               and not any(isinstance(x, DeviceArray) or K.is_tensor(x) for x in arrays))
+    return (StreamFeed if streams else ArrayFeed)(step, arrays, batch_size, shuffle)
 
 
 def _for_device(x, tensor):
@@ -238,7 +284,9 @@ class GeneratorFeed:
         self.model, self.kind, self.source = model, kind, source
         self.class_weight, self._steps, self._enqueuer = class_weight, steps, enqueuer
         self._batches, self._done = iter(enqueuer), 0
-        self._now = None
+        self._now = None                           # (step, arrays, whether they are on their way)
+        driver = getattr(current_device(), "driver", None)
+        self._inlet = None if driver is None else Inlet(driver)
 
     @property
     def steps(self):
@@ -262,12 +310,22 @@ class GeneratorFeed:
             ) from None
         self._done += 1
         arrays, size = self.model._generated(batch, self.kind, self.class_weight)
-        self._now = arrays
+        step, data = arrays
+        sent = (self._inlet is not None and self._inlet.has_room and step.may_be_resident
+                and all(type(x) is np.ndarray for x in data))
+        if sent:                                   # while the device is at the batch before
+            self._inlet.send(data, [numpy_dtype(feed.dtype) for feed in step.feeds])
+        self._now = step, data, sent
         return size
 
     def run(self):
-        step, arrays = self._now
-        return step.run(arrays)
+        step, data, sent = self._now
+        if not sent:
+            return step.run(data)
+        executable = step.bind(tuple(x.shape for x in data))
+        self._inlet.receive(executable.inputs)
+        executable.run(())
+        return executable
 
     def end(self):
         if self._steps is None:                    # else a Sequence goes on where it is
@@ -275,3 +333,5 @@ class GeneratorFeed:
 
     def close(self):
         self._enqueuer.stop()
+        if self._inlet is not None:
+            self._inlet.forget()

@@ -12,7 +12,7 @@ from ..utils.generic_utils import unpack_singleton
 from ..utils.data_utils import is_generator_or_sequence
 from . import arguments, data, loop
 from .compiled import Compiled, with_loss_scale
-from .feed import ArrayFeed, StepsFeed, training_feed
+from .feed import StepsFeed, host_feed, training_feed
 from .generators import GeneratorMethods
 from .network import Network
 from .profiling import profile_step
@@ -314,7 +314,7 @@ class Model(GeneratorMethods, Network):
         arrays = [*xs, *ys, *[w for w in weights if w is not None]]
         if steps is not None:
             return StepsFeed(self._step(kind, weighted), arrays, steps)
-        make = training_feed if kind == "train" else ArrayFeed
+        make = training_feed if kind == "train" else host_feed
         return make(self._step(kind, weighted), arrays, batch_size, shuffle)
 
     # ---------------------------------------------------------------- fit, evaluate, predict

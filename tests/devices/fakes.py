@@ -81,19 +81,29 @@ class FakeLibrary:
 
 
 class FakeStream:
-    """Runs work at once; while capturing, keeps it for the graph."""
+    """Runs work at once; while capturing, keeps it for the graph. A second stream runs its work as
+    late as it may: when the first one waits for it."""
 
     ptr = 4242
 
-    def __init__(self, non_blocking):
+    def __init__(self, non_blocking, late=False):
         assert non_blocking, "the null stream cannot be captured"
-        self.captured = None
+        self.captured, self.late = None, late
+        self.pending, self.waits = [], []
+        if late:
+            self.ptr = 4243
 
     def submit(self, run):
-        if self.captured is None:
+        if self.late:
+            self.pending.append(run)
+        elif self.captured is None:
             run()
         else:
             self.captured.append(run)
+
+    def wait_event(self, event):
+        self.waits.append(event)
+        event.arrive()
 
     def begin_capture(self):
         self.captured = []
@@ -104,6 +114,12 @@ class FakeStream:
 
     def synchronize(self):
         assert self.captured is None
+        self.run_pending(len(self.pending))
+
+    def run_pending(self, count):
+        work, self.pending = self.pending[:count], self.pending[count:]
+        for run in work:
+            run()
 
     def __enter__(self):
         return self
@@ -204,13 +220,25 @@ class FakeCupy(types.ModuleType):
             memory=types.SimpleNamespace(OutOfMemoryError=MemoryError))
 
     def _stream(self, non_blocking):
+        if self.stream is not None:
+            self.sending = FakeStream(non_blocking, late=True)
+            return self.sending
         self.stream = FakeStream(non_blocking)
         return self.stream
 
     def _event(self, disable_timing=False):
         self.events += 1
-        event = types.SimpleNamespace(synchronize=lambda: None, timing=not disable_timing)
-        event.record = lambda stream: vars(event).update(at=time.perf_counter())
+        event = types.SimpleNamespace(timing=not disable_timing, stream=None, left=0)
+
+        def record(stream):
+            vars(event).update(at=time.perf_counter(), stream=stream, left=len(stream.pending))
+
+        def arrive():
+            if event.stream is not None:
+                event.stream.run_pending(event.left)
+                event.left = 0
+
+        event.record, event.arrive, event.synchronize = record, arrive, arrive
         return event
 
     @staticmethod
@@ -223,8 +251,10 @@ class FakeCupy(types.ModuleType):
         return PinnedMemory(memory)
 
     def _copy(self, dst, src, nbytes, kind, stream):
-        assert stream == FakeStream.ptr and kind in (1, 2, 3)
-        self.stream.submit(lambda: ctypes.memmove(dst, src, nbytes))
+        assert kind in (1, 2, 3)
+        queue = self.stream if stream == FakeStream.ptr else self.sending
+        assert stream == queue.ptr
+        queue.submit(lambda: ctypes.memmove(dst, src, nbytes))
 
     def _set(self, ptr, value, nbytes, stream):
         assert stream == FakeStream.ptr

@@ -10,6 +10,7 @@ from fakes import FakeCupy, FakeLibrary
 from gpukeras import devices
 from gpukeras.devices import cublas, cuda, nvrtc
 from gpukeras.devices.cuda import CudaDriver
+from gpukeras.devices.inlet import Inlet
 from gpukeras.devices.launcher import KernelDevice
 from gpukeras.devices.sources import module_text
 from gpukeras.errors import DeviceError, KernelError
@@ -79,6 +80,42 @@ def test_uploads_go_through_a_few_pinned_buffers(driver, monkeypatch):
     np.testing.assert_array_equal(driver.download(y), data)
     with pytest.raises(DeviceError, match="expected float32"):
         driver.upload(x, np.zeros(300))
+
+
+def test_data_are_sent_beside_the_work_and_arrive_when_waited_for(driver):
+    x = driver.to_device(np.zeros(5, "f4"))
+    data = np.arange(5, dtype="f4")
+    driver.send(x, data)
+    arrived = driver.fence(sending=True)
+    data[:] = -1                                   # it was copied to pinned memory
+    assert driver.cupy.sending.ptr != driver.stream.ptr
+    np.testing.assert_array_equal(driver.download(x), np.zeros(5))
+    driver.wait(arrived, sending=False)
+    np.testing.assert_array_equal(driver.download(x), np.arange(5))
+
+
+def test_an_inlet_fills_a_buffer_again_only_after_it_was_read(driver):
+    inlet, place = Inlet(driver), driver.empty((4,), "f4")
+    kinds = [np.dtype("f4")]
+    inlet.send([np.full(4, 0)], kinds)
+    for i in range(6):
+        if i < 5:
+            inlet.send([np.full(4, i + 1)], kinds)
+        inlet.receive([place])
+        np.testing.assert_array_equal(driver.download(place), np.full(4, i, "f4"))
+        read = inlet._read[i % 2]
+        assert read.stream is driver.stream
+        if 2 <= i:                                 # sent after a wait for the reading before
+            assert len(driver.cupy.sending.waits) >= i - 1
+    inlet.send([np.full(4, 7)], kinds)
+    inlet.forget()
+    inlet.send([np.full(9, 8)], kinds)             # larger than before
+    wide = driver.empty((9,), "f4")
+    inlet.receive([wide])
+    np.testing.assert_array_equal(driver.download(wide), np.full(9, 8))
+    with pytest.raises(RuntimeError, match="third batch"):
+        for _ in range(3):
+            inlet.send([np.zeros(4)], kinds)
 
 
 def test_a_capture_runs_nothing_refuses_host_work_and_keeps_what_it_uses(driver):

@@ -133,3 +133,44 @@ def test_data_too_large_for_the_device_come_batch_by_batch(on, monkeypatch):
     model = network(optimizers.SGD)
     model.fit(IMAGES, KINDS, batch_size=8, verbose=0)
     assert model._step("train", (False,)).resident is None
+
+
+@pytest.mark.parametrize("arguments", [{}, {"shuffle": False}, {"shuffle": "batch"}])
+@pytest.mark.parametrize("together", [1, 2])
+def test_data_too_large_are_sent_while_the_device_computes(on, monkeypatch, arguments, together):
+    found = {}
+    for device in (HostDevice(), emulated()):
+        on(device)
+        if device.name == "emu":
+            monkeypatch.setattr(device.driver, "memory_info", lambda: (0, 4 * IMAGES.nbytes))
+        model = network(lambda: optimizers.SGD(0.05))
+        model._steps_per_execution = together
+        history = model.fit(IMAGES, KINDS, batch_size=8, epochs=3, verbose=0,
+                            validation_data=(IMAGES[::-1], KINDS), **arguments)
+        found[device.name] = [*model.get_weights(), *history.history.values(),
+                              model.predict(IMAGES, batch_size=8)]
+    close(found["emu"], found["cpu"])
+    counters = devices.current().driver.counters
+    counters.reset()
+    model.fit(IMAGES, KINDS, batch_size=8, epochs=2, verbose=0)
+    assert counters.graph_launches == 6 and counters.uploads >= 12
+
+
+def test_training_goes_on_when_a_stream_was_left_in_the_middle(on, monkeypatch):
+    device = emulated()
+    on(device)
+    monkeypatch.setattr(device.driver, "memory_info", lambda: (0, 4 * IMAGES.nbytes))
+    model = network(lambda: optimizers.SGD(0.05))
+
+    def stop(batch, logs):
+        model.stop_training = True
+
+    model.fit(IMAGES, KINDS, batch_size=8, shuffle=False, verbose=0,
+              callbacks=[LambdaCallback(on_batch_end=stop)])
+    model.fit(IMAGES, KINDS, batch_size=8, shuffle=False, verbose=0)
+    got = model.get_weights()
+    on(HostDevice())
+    other = network(lambda: optimizers.SGD(0.05))
+    other.fit(IMAGES[:8], KINDS[:8], batch_size=8, shuffle=False, verbose=0)
+    other.fit(IMAGES, KINDS, batch_size=8, shuffle=False, verbose=0)
+    close(got, other.get_weights())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from contextlib import contextmanager
 from typing import Callable, Iterator, Sequence
 
@@ -50,6 +51,8 @@ class EmuDriver(Driver):
         super().__init__()
         self.schedule, self.check, self.seed = schedule, check, seed
         self.recording: EmuGraph | None = None
+        self._sendings: deque[Callable[[], None]] = deque()
+        self._arrived = 0
         self._modules: dict[tuple, EmuModule] = {}
         self._blocks: weakref.WeakSet[Block] = weakref.WeakSet()
 
@@ -73,6 +76,19 @@ class EmuDriver(Driver):
         same_size("upload", dst, src)
         self.counters.uploads += 1
         np.copyto(host_view(dst), src.reshape(dst.shape))
+
+    def send(self, dst: DeviceArray, src: np.ndarray) -> None:
+        """Arrives as late as it may: when the main stream waits for it."""
+        kept = np.array(src)
+        self._sendings.append(lambda: self.upload(dst, kept))
+
+    def fence(self, sending: bool) -> int:
+        return self._arrived + len(self._sendings) if sending else 0
+
+    def wait(self, fence: int, sending: bool) -> None:
+        while not sending and self._arrived < fence:
+            self._sendings.popleft()()
+            self._arrived += 1
 
     def download(self, src: DeviceArray) -> np.ndarray:
         self._refuse("download")
