@@ -14,7 +14,7 @@ help:
 	@echo "make test-gpu         tests on the GPU: needs an NVIDIA GPU and driver (CUDA 12 or newer)"
 	@echo "make bench            CPU benchmark against torch, tf_keras and Keras 3, if installed"
 	@echo "make bench-gpu        GPU benchmark: needs an NVIDIA GPU and driver, and torch to compare with"
-	@echo "make kernel K=NAME    checks of one CUDA kernel or kernel file"
+	@echo "make kernel K=NAME    checks of one CUDA kernel or kernel file; on a GPU also its speed"
 	@echo "make house            checks of the house rules (sizes, floors, records)"
 	@echo "make sizes            lines per file"
 	@echo "make clean            remove .venv and what was built"
@@ -44,6 +44,7 @@ bench-gpu: .venv/ready
 kernel: .venv/dev
 	@test -n "$(K)" || { echo "say which kernel: make kernel K=softmax"; exit 2; }
 	$(PY) -m pytest tests/kernels -v -k "$(K)"
+	$(PY) benchmarks/kernels.py "$(K)"
 
 house: .venv/dev
 	$(PY) -m pytest tests/test_house.py
