@@ -2,7 +2,7 @@
 for gated recurrent units.
 
 Arrays between the two ops lie in the order of the walk over time, steps first: hx (S, B, K) holds
-[input | 1 | state before] of each step, K = F + 1 + U; gates (3, S, B, U) are z r y; inner
+[input | 1 | state before] of each step, K = F + 1 + U; gates (S, 3, B, U) are z r y; inner
 (S, B, U) is that of the op Gru.
 """
 from __future__ import annotations
@@ -27,7 +27,7 @@ class GruWhole(_Sequence):
     x (B, S, F), w (F, 3U), r (U, 3U)[, bias (3U,)][, recurrent bias (3U,) if `two_biases`]
     [, h0 (B, U)][, mask (B, S) bool]
     -> last h (B, U)[, h (B, S, U) if `sequence`]
-    [, hx (S, B, K), gates (3, S, B, U), inner (S, B, U) if `keep`: what GruWholeGrad reads].
+    [, hx (S, B, K), gates (S, 3, B, U), inner (S, B, U) if `keep`: what GruWholeGrad reads].
     """
 
     params = ("activation", "recurrent_activation", "reverse", "reset_after", "sequence", "keep",
@@ -45,7 +45,7 @@ class GruWhole(_Sequence):
             raise ShapeError(f"got inputs {x}, weights {w} and {r}, expected (B, S, F), (F, 3 U), "
                              "(U, 3 U)")
         (b, s, f), of = x.shape, x.with_shape
-        kept = (of((s, b, f + 1 + units)), of((3, s, b, units)), of((s, b, units)))
+        kept = (of((s, b, f + 1 + units)), of((s, 3, b, units)), of((s, b, units)))
         return (of((b, units)), *((of((b, s, units)),) if self.sequence else ()),
                 *(kept if self.keep else ()))
 
@@ -70,7 +70,7 @@ class GruWhole(_Sequence):
         if self.keep:
             hx = concat([x, ones_like(slice_axis(x, 2, 0, 1)),
                          states_before(h, h0, self.reverse)], 2)
-            outs += [in_walk(self, hx), stack([in_walk(self, y) for y in parts(gates, 3)], 0),
+            outs += [in_walk(self, hx), stack([in_walk(self, y) for y in parts(gates, 3)], 1),
                      in_walk(self, inner)]
         return tuple(outs)
 
@@ -112,7 +112,7 @@ class GruWholeGrad(_Sequence):
                *mask: Tensor):
         features, units = w.shape[0], r.shape[0]
         before = slice_axis(hx, 2, features + 1, None)
-        sequences = [*(squeeze(slice_axis(gates, 0, k, k + 1), 0) for k in range(3)), inner, before]
+        sequences = [*(squeeze(slice_axis(gates, 1, k, k + 1), 1) for k in range(3)), inner, before]
         sequences += [in_walk(self, t) for t in ([g] if self.sequence else []) + list(mask)]
         first = [zeros_like(last(inner)) if self.sequence else g]
         (gh0,), (gz, gi) = scan(partial(self._step, r, bool(mask)), sequences, first, True)

@@ -73,7 +73,7 @@ class _Forward:
         else:                                       # memory for a few steps, used again and again
             most = max(k.count for k in self.chunks)
             self.hx = np.empty((most + 1, self.rows, weights.shape[1]), dtype)
-            self.gates = np.empty((3, 1, self.rows, self.units), dtype)
+            self.gates = np.empty((1, 3, self.rows, self.units), dtype)
             self.inner = np.empty((1, self.rows, self.units), dtype)
         self.mix = np.empty((self.rows, self.units), dtype)
         self.half = np.array(0.5, dtype)
@@ -108,7 +108,7 @@ class _Forward:
     def _step(self, k: int, row: int, t: int) -> list[Run]:
         """Step k of the walk, which is time t, and lies in `row` of hx."""
         op, n, mix = self.op, (k if self.kept else 0), self.mix
-        hx, gates, inner = self.hx[row], self.gates[:, n], self.inner[n]
+        hx, gates, inner = self.hx[row], self.gates[n], self.inner[n]
         h, (z, reset, y) = self.states(hx), gates
         h_new = self.h_last if k + 1 == self.steps else self.states(self.hx[row + 1])
         f = self.features
@@ -237,7 +237,7 @@ class _Backward:
         products with the gates: q = now z, dz_y = (now - q) (1 - y^2),
         dz_z = (h - y) q (1 - z), dz_r = (gradient by r) r (1 - r)."""
         mul, sub, q, s, v, dz = np.multiply, np.subtract, self.q, self.s, self.v, self.dz
-        z, reset, y = self.gates[:, k]
+        z, reset, y = self.gates[k]
         h = self.hx[k][:, self.features + 1:]
         calls = [partial(mul, now, z, q), partial(sub, now, q, s), partial(mul, s, y, v),
                  partial(mul, v, y, v), partial(sub, s, v, dz[2]),
@@ -248,7 +248,7 @@ class _Backward:
     def _reset(self, k: int, end: list[Run]) -> list[Run]:
         """s: r times the gradient by r; dz[3]; `end`, which makes dz[1] of s; gh."""
         mul, s, v, dz, q, gh = np.multiply, self.s, self.v, self.dz, self.q, self.gh
-        reset, h, inner = self.gates[1, k], self.hx[k][:, self.features + 1:], self.inner[k]
+        reset, h, inner = self.gates[k, 1], self.hx[k][:, self.features + 1:], self.inner[k]
         if self.op.reset_after:
             return [partial(mul, dz[2], reset, dz[3]), partial(mul, dz[3], inner, s), *end,
                     partial(np.copyto, gh, q)]
@@ -259,11 +259,11 @@ class _Backward:
         """The same for any activations, by their derivatives."""
         op, mul, sub, q, s, v, dz = (self.op, np.multiply, np.subtract, self.q, self.s, self.v,
                                      self.dz)
-        z, reset, y = self.gates[:, k]
+        z, reset, y = self.gates[k]
         h, inner, slope = self.hx[k][:, self.features + 1:], self.inner[k], self.slope
         calls = [partial(mul, now, z, q), partial(sub, now, q, s),
                  partial(_SLOPE[op.activation], y, slope[2]), partial(mul, s, slope[2], dz[2]),
-                 partial(_SLOPE[op.recurrent_activation], self.gates[:2, k], slope[:2]),
+                 partial(_SLOPE[op.recurrent_activation], self.gates[k, :2], slope[:2]),
                  partial(sub, h, y, s), partial(mul, s, now, s), partial(mul, s, slope[0], dz[0])]
         if op.reset_after:
             return calls + [partial(mul, dz[2], reset, dz[3]), partial(mul, dz[2], inner, s),

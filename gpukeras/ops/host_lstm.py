@@ -1,7 +1,7 @@
 """Whole LSTM layers on the host: ops/lstm.py as lists of calls, parts of the batch to threads.
 
 A step forward is one product of [state | input | 1] with all weights and eight NumPy calls; a step
-back twelve calls and the two products that use the gradients of the gates while they are in the
+back thirteen calls and the two products that use the gradients of the gates while they are in the
 cache. Gate by gate everything is one contiguous block, and everything a step touches fits an L2.
 """
 from __future__ import annotations
@@ -94,7 +94,7 @@ class _Forward:
         else:                                       # memory for a few steps, used again and again
             most = max(k.count for k in self.chunks)
             self.hx = np.empty((most + 1, self.rows, weights.shape[1]), dtype)
-            self.z = np.empty((4, 1, self.rows, units), dtype)
+            self.z = np.empty((1, 4, self.rows, units), dtype)
             self.c, self.a = np.empty((2, self.rows, units), dtype), np.empty(
                 (1, self.rows, units), dtype)
         self.product = np.empty((self.rows, units), dtype)
@@ -131,7 +131,7 @@ class _Forward:
     def _step(self, k: int, row: int, t: int) -> list[Run]:
         """Step k of the walk, which is time t, and lies in `row` of hx."""
         op, n, units = self.op, (k if self.kept else 0), self.units
-        hx, z, c, a = self.hx[row], self.z[:, n], self.c[k if self.kept else k % 2], self.a[n]
+        hx, z, c, a = self.hx[row], self.z[n], self.c[k if self.kept else k % 2], self.a[n]
         last = k + 1 == self.steps
         h_new = self.h_last if last else self.hx[row + 1, :, :units]
         c_new = self.c_last if last else self.c[k + 1 if self.kept else (k + 1) % 2]
@@ -260,10 +260,10 @@ class _Backward:
         d = e + now o (1 - a^2), dz_o = now o a (1 - o), dz_i = d i g (1 - i),
         dz_f = d f c (1 - f), dz_g = d i (1 - g^2), e = d f."""
         mul, add, sub = np.multiply, np.add, np.subtract
-        y, c, a, dz, v, p, s = self.z[:, k], self.c[k], self.a[k], self.dz, self.v, self.p, self.s
-        o, g, (u, e) = y[2], y[3], self.ue
+        y, c, a, dz, v, p, s = self.z[k], self.c[k], self.a[k], self.dz, self.v, self.p, self.s
+        (i, f, o, g), (u, e) = y, self.ue
         return [partial(mul, now, o, p), partial(mul, p, a, v[2]), partial(mul, v[2], a, s),
-                partial(sub, p, s, p), partial(add, p, e, p), partial(mul, p, y[:2], self.ue),
+                partial(sub, p, s, p), partial(add, p, e, p), partial(mul, p, i, u), partial(mul, p, f, e),
                 partial(mul, u, g, v[0]), partial(mul, e, c, v[1]), partial(mul, v[0], g, s),
                 partial(sub, u, s, dz[3]), partial(mul, v, y[:3], dz[:3]),
                 partial(sub, v, dz[:3], dz[:3])]
@@ -271,7 +271,7 @@ class _Backward:
     def _any_gates(self, k: int, now: np.ndarray) -> list[Run]:
         """The same for any activations, by their derivatives."""
         op, mul, dz, s = self.op, np.multiply, self.dz, self.s
-        y, c, a, e, slope = self.z[:, k], self.c[k], self.a[k], self.e, self.slope
+        y, c, a, e, slope = self.z[k], self.c[k], self.a[k], self.e, self.slope
         i, f, o, g = y
         return [partial(mul, now, a, dz[2]), partial(_SLOPE[op.activation], a, s),
                 partial(mul, s, o, s), partial(mul, s, now, s), partial(np.add, s, e, s),

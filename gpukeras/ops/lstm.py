@@ -4,7 +4,7 @@ The pass `recurrent` puts them in the place of Lstm and what surrounds it, on th
 product a step does for inputs, bias and states, and gates never leave the cache before their
 gradients have been used. Arrays between the two ops lie in the order of the walk over time, steps
 first: hx (S, B, K) holds [state before | input | 1] of each step, K = U + F (+ 1 with a bias);
-gates (4, S, B, U) in the order i f o g; c (S, B, U) the cells before, a (S, B, U) act(cells
+gates (S, 4, B, U) in the order i f o g; c (S, B, U) the cells before, a (S, B, U) act(cells
 after).
 """
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LstmWhole(_Sequence):
 
     x (B, S, F), w (F, 4U), r (U, 4U)[, bias (4U,)][, h0, c0 (B, U)][, mask (B, S) bool]
     -> last h, last c (B, U)[, h (B, S, U) if `sequence`]
-    [, hx (S, B, K), gates (4, S, B, U), c, a (S, B, U) if `keep`: what LstmWholeGrad reads].
+    [, hx (S, B, K), gates (S, 4, B, U), c, a (S, B, U) if `keep`: what LstmWholeGrad reads].
     """
 
     params = ("activation", "recurrent_activation", "reverse", "sequence", "keep", "has_bias",
@@ -47,7 +47,7 @@ class LstmWhole(_Sequence):
         (b, s, f), of = x.shape, x.with_shape
         state = of((b, units))
         history = of((s, b, units))
-        kept = (of((s, b, units + f + self.has_bias)), of((4, s, b, units)), history, history)
+        kept = (of((s, b, units + f + self.has_bias)), of((s, 4, b, units)), history, history)
         return (state, state, *((of((b, s, units)),) if self.sequence else ()),
                 *(kept if self.keep else ()))
 
@@ -69,7 +69,7 @@ class LstmWhole(_Sequence):
         i, f, g, o = parts(gates, 4)
         ones = (ones_like(slice_axis(x, 2, 0, 1)),) if self.has_bias else ()
         hx = concat([states_before(h, h0, self.reverse), x, *ones], 2)
-        return (*outs, in_walk(self, hx), stack([in_walk(self, y) for y in (i, f, o, g)], 0),
+        return (*outs, in_walk(self, hx), stack([in_walk(self, y) for y in (i, f, o, g)], 1),
                 in_walk(self, states_before(c, c0, self.reverse)), in_walk(self, self.act(c)))
 
     def _last(self, history: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class LstmWholeGrad(_Sequence):
                g: Tensor, *more: Tensor):
         more, zeros = list(more), zeros_like(last(c))
         first = [zeros if self.sequence else g, more.pop(0) if self.has_gc else zeros]
-        sequences = [*(squeeze(slice_axis(gates, 0, k, k + 1), 0) for k in range(4)), c, a]
+        sequences = [*(squeeze(slice_axis(gates, 1, k, k + 1), 1) for k in range(4)), c, a]
         sequences += [in_walk(self, t) for t in ([g] if self.sequence else []) + more]
         (gh0, gc0), (gz,) = scan(partial(self._step, r, bool(more)), sequences, first, True)
         flat = rows_of(gz)

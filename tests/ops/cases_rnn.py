@@ -57,7 +57,7 @@ def whole_grad(op: LstmWholeGrad, b: int, s: int, f: int, u: int, *mask) -> Case
     history, k = (s, b, u), u + f + op.has_bias
     g = (b, s, u) if op.sequence else (b, u)
     gc = ((b, u),) if op.has_gc else ()
-    return Case(op, ((s, b, k), rng.random((4, *history)), history, history,
+    return Case(op, ((s, b, k), rng.random((s, 4, b, u)), history, history,
                      weights(f, 1, 4 * u), weights(u, 4), g, *gc, *mask), tolerance=10)
 
 
@@ -70,7 +70,7 @@ def gru_whole(op: GruWhole, b: int, s: int, f: int, u: int, *mask) -> Case:
 
 def gru_whole_grad(op: GruWholeGrad, b: int, s: int, f: int, u: int, *mask) -> Case:
     history, g = (s, b, u), (b, s, u) if op.sequence else (b, u)
-    return Case(op, ((s, b, f + 1 + u), rng.random((3, *history)), history, weights(f, 1, 3 * u),
+    return Case(op, ((s, b, f + 1 + u), rng.random((s, 3, b, u)), history, weights(f, 1, 3 * u),
                      weights(u, 3), g, *mask), tolerance=10)
 
 
