@@ -61,8 +61,11 @@ class Replicated(Function):
         parts = partition(bind(self.graph, whole, phase), cut.rows, cut.sizes)
         programs = {size: compile_graph(program.graph, device.target)
                     for size, program in parts.programs.items()}
-        update = update_of_parts(parts, cut.sizes) if device.target.kernels else parts.update
-        plan = _Plan(parts, programs, compile_graph(update, device.target), cut,
+        if device.target.kernels:
+            update = compile_graph(update_of_parts(parts, cut.sizes), device.target)
+        else:
+            update = compile_graph(parts.update, device.target, filled=len(parts.sums))
+        plan = _Plan(parts, programs, update, cut,
                      lambda rows_of: self._plan(shapes, phase, device, rows_of))
         if device.target.kernels and self.numbers:
             plan.numbers, plan.sums = self.numbers, compile_graph(parts.update, device.target)

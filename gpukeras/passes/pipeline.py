@@ -45,8 +45,9 @@ PASSES: list[tuple[str, Callable[[Graph, Target], Graph]]] = [
 ]
 
 
-def compile_graph(graph: Graph, target: Target) -> Schedule:
-    """Run all passes over a bound graph, put it in order, and plan its memory."""
+def compile_graph(graph: Graph, target: Target, filled: int = 0) -> Schedule:
+    """Run all passes over a bound graph, put it in order, and plan its memory; `filled`: see
+    `plan`."""
     times = []
     for name, transform in PASSES:
         start = time.perf_counter()
@@ -57,7 +58,7 @@ def compile_graph(graph: Graph, target: Target) -> Schedule:
             print(f"--- after {name}\n{print_graph(new.roots)}")
         graph = new
     start = time.perf_counter()
-    schedule = plan(make_schedule(graph, together=target.kernels))
+    schedule = plan(make_schedule(graph, together=target.kernels), filled)
     times.append(("schedule and plan", time.perf_counter() - start))
     if number("GPUKERAS_DEBUG") >= 1:
         spent = ", ".join(f"{n} {1e3 * t:.1f} ms" for n, t in times)

@@ -16,17 +16,21 @@ from .schedule import Schedule, Step, Value
 ALIGN = 256                                        # bytes: what CUDA's own allocator guarantees
 
 
-def plan(schedule: Schedule) -> Schedule:
-    """Give every value its memory (in place) and return the schedule."""
-    persistent = _elide_packs(schedule)
+def plan(schedule: Schedule, filled: int = 0) -> Schedule:
+    """Give every value its memory (in place) and return the schedule.
+
+    filled: so many of the first inputs are written where the schedule puts them, never bound to
+    other memory, so that they too may lie inside a packed vector.
+    """
+    persistent = _elide_packs(schedule, frozenset(map(id, schedule.inputs[:filled])))
     _update_in_place(schedule)
     _lay_out(schedule, persistent)
     return schedule
 
 
-def _elide_packs(schedule: Schedule) -> set[int]:
-    """Drop Pack steps: their inputs are computed in place in the packed vector. Returns those
-    vectors."""
+def _elide_packs(schedule: Schedule, movable: frozenset[int]) -> set[int]:
+    """Drop Pack steps: their inputs are computed in place in the packed vector, inputs of the
+    schedule too if they are `movable`. Returns those vectors."""
     outputs = {id(v.root()[0]) for v in schedule.outputs}
     packed: set[int] = set()
     steps = []
@@ -41,7 +45,7 @@ def _elide_packs(schedule: Schedule) -> set[int]:
         for value, start in zip(step.ins, offsets):
             root, skip = value.root()
             at = start * whole.type.itemsize
-            if (root.kind == "temp" and not skip and root.type.nbytes == value.type.nbytes
+            if ((root.kind == "temp" or id(root) in movable) and not skip and root.type.nbytes == value.type.nbytes
                     and id(root) not in outputs and id(root) not in packed):
                 root.base, root.offset = whole, at
             else:
@@ -123,8 +127,9 @@ def _lay_out(schedule: Schedule, persistent: set[int]) -> None:
     """Offsets in the arena for all inputs and temps, by first use and last use."""
     first, last = _lifetimes(schedule)
     for v in schedule.inputs:
-        first[v] = -1
-        last[v] = len(schedule.steps)              # the caller refills them before each run
+        root, _ = v.root()
+        first[root] = -1
+        last[root] = len(schedule.steps)           # the caller refills them before each run
     for v in list(first):
         if id(v) in persistent:                    # the gaps of a packed vector stay zero for good
             first[v], last[v] = -1, len(schedule.steps)
