@@ -27,7 +27,7 @@ Calls = list[Run]
 BLOCK_BYTES = 1 << 20         # all arrays of one block together: about an L2
 LEAST, MOST = 1 << 13, 1 << 16                                  # elements of a block
 TILE = 4096                   # elements of a tiled row
-WORTH_SHARING = 1 << 20       # elements from which a team of threads pays
+WORTH_SHARING = 1 << 21       # elements times steps from which a team of threads pays: 0.25 ms
 _ALONE = Team(1)
 
 
@@ -108,10 +108,12 @@ class _Program:
         outs = [o.reshape(shape) for o in self.outs]
         size = self._block_size()
         cuts = list(_blocks(shape, size))
-        crew = team() if prod(shape) >= WORTH_SHARING else _ALONE
+        steps = sum(self.full[self.first + i] and self.first + i not in self.alias
+                    for i in range(len(self.steps)))
+        crew = team() if prod(shape) * steps >= WORTH_SHARING else _ALONE
         body = crew.bind([in_turn(self._block_calls(cuts[s], views, outs))
                           for s in crew.split(len(cuts))])
-        body = host_numba.later(self, shape, views, outs, crew, body)
+        body = host_numba.later(self, shape, views, outs, body)
         return in_turn(front + [body]) if front else body
 
     def is_input(self, slot: int) -> bool:

@@ -23,11 +23,13 @@ from math import isfinite, prod
 import numpy as np
 
 from ..config import cache_dir
-from ..team import Team
+from ..team import Team, team
 from .host_block import Run
 
 LEAST = 1 << 14               # elements from which a loop is worth compiling
 CALLS = 5                     # by NumPy, before compiling begins
+WORTH_SHARING = 1 << 20       # elements from which a team of threads pays: 0.3 ms
+_ALONE = Team(1)
 # by class name; {a}, {b}, {c} are scalars of one iteration, {T} their type
 TEXT = {
     "Add": "{a} + {b}", "Sub": "{a} - {b}", "Mul": "{a} * {b}", "Div": "{a} / {b}", "Neg": "-{a}",
@@ -64,7 +66,7 @@ def takes(program) -> bool:
 
 
 def later(program, shape: tuple[int, ...], views: dict[int, np.ndarray],
-          outs: Sequence[np.ndarray], crew: Team, plain: Run) -> Run:
+          outs: Sequence[np.ndarray], plain: Run) -> Run:
     """run() of a chain: `plain` now, one compiled loop soon, if it can be had.
 
     program: host_fused's; views: slot -> array of `shape`, of one row of it, or of one element;
@@ -76,6 +78,7 @@ def later(program, shape: tuple[int, ...], views: dict[int, np.ndarray],
     text = chain.text()
     if text is None:
         return plain
+    crew = team() if prod(shape) >= WORTH_SHARING else _ALONE
     return _Later(plain, text, [chain.arguments(part) for part in crew.split(shape[0])], crew)
 
 

@@ -208,6 +208,12 @@ class Rows:
         flat = rows[block.first:block.last].reshape(images, rows.shape[1], -1)
         size = matrix.shape[0 if out else 1]
         calls: list[Run] = []
+        if size == self.shape.m and not low and rows.shape[1] == self.shape.groups * size:
+            # rows in equal steps, on and on over the images: one call
+            part = flat[:, block.top:block.top + count * size].reshape(images * count, size, -1)
+            mine = here.reshape(self.shape.n, images * count, -1).swapaxes(0, 1)
+            stack = np.broadcast_to(matrix, (images * count,) + matrix.shape)
+            return [bind_stack(stack, mine, part) if out else bind_stack(stack, part, mine)]
         for j in range(count):
             start, mine = (first + j) * self.shape.m - low, here[:, :, j].swapaxes(0, 1)
             a, b = max(0, -start), min(size, rows.shape[1] - start)

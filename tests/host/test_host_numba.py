@@ -25,8 +25,9 @@ BINARY = (m.Add, m.Sub, m.Mul, m.Div, m.ReluGrad, m.Maximum, m.Minimum)
 @pytest.fixture(params=[1, 3], ids=["one thread", "three threads"], autouse=True)
 def arrangement(request, monkeypatch, tmp_path):
     crew = Team(request.param)
-    monkeypatch.setattr(host_fused, "team", lambda: crew)
-    monkeypatch.setattr(host_fused, "WORTH_SHARING", 0)
+    for module in (host_fused, host_numba):
+        monkeypatch.setattr(module, "team", lambda: crew)
+        monkeypatch.setattr(module, "WORTH_SHARING", 0)
     monkeypatch.setattr(host_numba, "LEAST", 0)
     monkeypatch.setenv("GPUKERAS_CACHE", str(tmp_path))
 
