@@ -14,6 +14,9 @@
 //                  interleaved partial sums in the order of i: the same bits each run. gx must
 //                  hold zeros. grid (n, tiles of D), block (32, 8); the first place of each index
 //                  works, the other blocks leave                              2*n*D*sizeof(T) bytes
+// row_scatter_add idx[n] gy[n,D] -> gx[R,D]   the same sums by atomics, in whatever order the rows
+//                  come: one launch, no sorting, other last bits each run. gx (of type A) must hold
+//                  zeros; block (32, 8): 8 rows a block                   3*n*D*sizeof(T) bytes
 // one_hot_fwd     idx[n] -> y[n,C]           1 where idx[i] == c, else 0; a row of zeros if outside
 #include "common.cuh"
 
@@ -105,6 +108,15 @@ extern "C" __global__ void row_gather_bwd(const u64* __restrict__ sorted_n,
         for (int y = 1; y < 8; ++y) sum += part[y][threadIdx.x];
         gx_rd[(i64)row * D + d] = (T)sum;
     }
+}
+
+extern "C" __global__ void row_scatter_add(const I* __restrict__ idx_n,
+                                           const T* __restrict__ gy_nd, A* __restrict__ gx_rd,
+                                           i64 n, i64 R, int D) {
+    const i64 i = (i64)blockIdx.x * blockDim.y + threadIdx.y;
+    if (i >= n) return;
+    A* gx = gx_rd + clamp_row((i64)idx_n[i], R) * D;
+    for (int d = threadIdx.x; d < D; d += blockDim.x) atomicAdd(gx + d, (A)gy_nd[i * D + d]);
 }
 
 extern "C" __global__ void one_hot_fwd(const I* __restrict__ idx_n, T* __restrict__ y_nc, i64 nC,

@@ -9,12 +9,13 @@ from math import prod
 
 import numpy as np
 
+from .. import config
 from ..errors import DtypeError, ShapeError
 from ..graph import Node, Op, Tensor, TensorType, as_tensor, is_float
 from ..graph.halves import values_dtype
 from .broadcast import sum_
 from .math import cast, equal, greater, logical_and
-from .plans import THREADS, c_type, defines, grid_for
+from .plans import THREADS, arithmetic, c_type, defines, grid_for
 from .record import Fill, In, Kernel, Launch, LaunchPlan, Out, Temp
 
 Types = tuple[TensorType, ...]
@@ -95,6 +96,10 @@ def plan_gather_grad(op: "GatherGrad", ins: Types, outs: Types) -> LaunchPlan:
     zero = Fill(Out(0), gx.nbytes)
     if not n:
         return LaunchPlan((zero,))
+    if config.deterministic is False and arithmetic(gy.dtype) == gy.dtype:
+        return LaunchPlan((zero, Launch("row_scatter_add", grid_for(n, 8), (32, 8), (
+            In(1), In(0), Out(0), np.int64(n), np.int64(gx.shape[0]), np.int32(width)),
+            defines=_index_names(gy.dtype, idx))))
     size = max(2, min(_CHUNK, 1 << (n - 1).bit_length()))
     chunks = -(-n // size)
     names = _index_names(gy.dtype, idx)

@@ -4,9 +4,11 @@ import pytest
 from check import prove
 from harness import run_kernel
 
+from gpukeras import config
 from gpukeras.ops.index import Gather, GatherGrad, OneHot
 
 BUDGETS = {"row_gather_fwd": 32, "index_sort": 32, "index_merge": 32, "row_gather_bwd": 32,
+           "row_scatter_add": 32,
            "one_hot_fwd": 24}
 VARIANTS = [(("T", "float"),), (("T", "double"), ("I", "long long")), (("T", "float16"),),
             (("T", "float"), ("WIDE", "1"))]
@@ -62,6 +64,25 @@ def test_an_index_outside_is_clamped_on_the_device():
     np.testing.assert_array_equal(y, x[[0, 2, 1]])
     gx, = prove(GatherGrad(3), np.ones((3, 2), "f4"), idx, entries=SORT)
     np.testing.assert_array_equal(gx, np.ones((3, 2)))
+
+
+def test_atomics_give_the_same_sums_if_order_is_of_no_matter(monkeypatch):
+    monkeypatch.setattr(config, "deterministic", False)
+    rng = np.random.default_rng(2)
+    idx = rng.integers(0, 17, 300).astype("i8")
+    gy = rng.integers(-4, 5, (300, 40)).astype("f4")       # sums of whole numbers are exact
+    want = np.zeros((17, 40), "f4")
+    np.add.at(want, idx, gy)
+    gx, = prove(GatherGrad(17), gy, idx, entries=["row_scatter_add"])
+    np.testing.assert_array_equal(gx, want)
+
+
+def test_16_bit_gradients_are_sorted_all_the_same(monkeypatch):
+    """float16 has no atomics on older GPUs, and its partial sums would be rounded."""
+    monkeypatch.setattr(config, "deterministic", False)
+    gy, idx = np.full((3000, 2), 0.25, "f2"), np.zeros(3000, "i4")
+    gx, = prove(GatherGrad(2), gy, idx, entries=[*SORT, "index_merge"])
+    np.testing.assert_array_equal(gx, [[750, 750], [0, 0]])
 
 
 def test_one_hot_agrees_with_torch():
