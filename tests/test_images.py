@@ -203,6 +203,8 @@ def test_arguments_that_bring_others():
         assert image.ImageDataGenerator(samplewise_std_normalization=True).samplewise_center
     with pytest.warns(UserWarning, match="hasn't been fit"):
         image.ImageDataGenerator(featurewise_center=True).standardize(X[0])
+    with pytest.warns(UserWarning, match=r"\(7 channels\)"):
+        image.ImageDataGenerator().flow(np.zeros((2, 8, 8, 7)))
     with pytest.raises(ValueError, match="rank 4"):
         image.ImageDataGenerator().flow(X[0])
     with pytest.raises(ValueError, match="different number of classes"):

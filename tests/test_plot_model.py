@@ -8,6 +8,7 @@ import pytest
 from gpukeras import layers as L
 from gpukeras.models import Model, Sequential
 from gpukeras.utils import model_to_dot, plot_model
+from gpukeras.utils.draw import groups_of, svg
 from gpukeras.utils.model_graph import arrange, describe
 
 
@@ -100,3 +101,16 @@ def test_mistakes(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pydot", None)
     with pytest.raises(ImportError, match="pip install pydot"):
         model_to_dot(two_branches())
+
+
+@pytest.mark.parametrize("rankdir", ["TB", "LR"])
+def test_frames_of_nested_models_lie_on_the_page_and_say_their_names(rankdir, tmp_path):
+    inner = Sequential([L.Dense(5, input_shape=(8,)), L.Dense(2)], name="innermost")
+    outer = Sequential([L.Dense(8, input_shape=(16,)), inner], name="outer")
+    x = L.Input((16,))
+    picture = arrange(describe(Model(x, outer(x)), expand_nested=True), rankdir)
+    frames = {title: (x, y, x + w, y + h) for title, x, y, w, h in groups_of(picture)}
+    left, top, right, bottom = frames["outer"]
+    assert 0 < left and 0 < top and right < picture.width and bottom < picture.height
+    assert left < frames["innermost"][0] and right > frames["innermost"][2]
+    assert ">innermost</text>" in svg(picture, rankdir)

@@ -25,8 +25,10 @@ def groups_of(picture):
             found.setdefault(box.group[:depth], []).append(box)
     for group, boxes in found.items():
         edge = 6.0
+        deeper = max(len(b.group) for b in boxes) - len(group)   # models within take room, too
+        edge += 6.0 * deeper
         left = min(b.x - b.width / 2 for b in boxes) - edge
-        top = min(b.y - b.height / 2 for b in boxes) - edge
+        top = min(b.y - b.height / 2 for b in boxes) - 16.0 * (1 + deeper)
         right = max(b.x + b.width / 2 for b in boxes) + edge
         bottom = max(b.y + b.height / 2 for b in boxes) + edge
         yield group[-1], left, top, right - left, bottom - top
@@ -42,7 +44,9 @@ def svg(picture, rankdir="TB"):
              '<rect width="100%" height="100%" fill="white"/>']
     for title, x, y, w, h in groups_of(picture):
         parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" fill="none" '
-                     f'stroke="gray" stroke-dasharray="4 3"><title>{escape(title)}</title></rect>')
+                     'stroke="gray" stroke-dasharray="4 3"/>')
+        parts.append(f'<text x="{x + 5:.1f}" y="{y + 12:.1f}" font-size="11" fill="gray">'
+                     f'{escape(title)}</text>')
     for arrow in picture.arrows:
         pieces = curve(ends_of(arrow, rankdir), rankdir)
         path = f"M{_point(pieces[0][0])}" + "".join(
@@ -73,8 +77,9 @@ def figure(picture, rankdir="TB"):
     axes = page.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, picture.width), ylim=(picture.height, 0))
     axes.axis("off")
-    for _, x, y, w, h in groups_of(picture):
+    for title, x, y, w, h in groups_of(picture):
         axes.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor="gray", linestyle="--"))
+        axes.text(x + 5, y + 12, title, fontsize=8, color="gray", family="sans-serif")
     for arrow in picture.arrows:
         pieces = curve(ends_of(arrow, rankdir), rankdir)
         points = [pieces[0][0]] + [p for piece in pieces for p in piece[1:]]

@@ -214,12 +214,14 @@ def _place(picture, rows, rankdir):
             item.y = depth - item.y
         if not upright:
             item.x, item.y = item.y, item.x
-    left = min(item.x - item.width / 2 for item in items) - PAD
-    top = min(item.y - item.height / 2 for item in items) - PAD
+    frames = max(len(box.group) for box in picture.boxes)    # drawn around the outermost boxes
+    pad = PAD + 6.0 * frames
+    left = min(item.x - item.width / 2 for item in items) - pad
+    top = min(item.y - item.height / 2 for item in items) - PAD - 16.0 * frames
     for item in items:
         item.x, item.y = item.x - left, item.y - top
-    picture.width = max(item.x + item.width / 2 for item in items) + PAD
-    picture.height = max(item.y + item.height / 2 for item in items) + PAD
+    picture.width = max(item.x + item.width / 2 for item in items) + pad
+    picture.height = max(item.y + item.height / 2 for item in items) + pad
 
 
 def ends_of(arrow, rankdir):

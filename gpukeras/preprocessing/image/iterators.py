@@ -129,6 +129,7 @@ class NumpyArrayIterator(Iterator):
         self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
         self.image_data_generator = image_data_generator
         self.data_format = data_format or "channels_last"
+        _check_channels(self.x.shape, self.data_format)
         self.save_to_dir, self.save_prefix, self.save_format = save_to_dir, save_prefix, save_format
         super().__init__(len(self.x), batch_size, shuffle, seed)
 
@@ -143,6 +144,15 @@ class NumpyArrayIterator(Iterator):
         if self.sample_weight is None:
             return inputs, self.y[index_array]
         return inputs, self.y[index_array], self.sample_weight[index_array]
+
+
+def _check_channels(shape, data_format):
+    axis = 3 if data_format == "channels_last" else 1
+    if shape[axis] not in (1, 3, 4):
+        warnings.warn("NumpyArrayIterator is set to use the data format convention "
+                      f"\"{data_format}\" (channels on axis {axis}), i.e. expected either 1, 3, or "
+                      f"4 channels on axis {axis}. However, it was passed an array with shape "
+                      f"{shape} ({shape[axis]} channels).", stacklevel=5)
 
 
 def _with_further(x):
