@@ -4,8 +4,11 @@ import os
 import pickle
 import queue
 import random
+import sys
 import tempfile
 import threading
+import time
+import traceback
 import warnings
 from collections import deque
 
@@ -292,9 +295,9 @@ class OrderedEnqueuer:
 
     def _new_pool(self):
         import multiprocessing                     # 20 ms together that few programs need
-        from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+        from concurrent.futures import ProcessPoolExecutor
         if not self.use_multiprocessing:
-            return ThreadPoolExecutor(self.workers, thread_name_prefix="gpukeras-batches")
+            return _Threads(self.workers)
         try:
             data = pickle.dumps(self.sequence)
         except Exception as error:
@@ -308,9 +311,20 @@ class OrderedEnqueuer:
         return ProcessPoolExecutor(self.workers, context, initializer=_hold, initargs=(data,))
 
     def _result(self, future):
+        from concurrent.futures import TimeoutError
         from concurrent.futures.process import BrokenProcessPool
+        watch = _Watch(f"batch {future.index} of {_name(self.sequence)}", self._workers)
         try:
-            return future.result()
+            while True:
+                try:
+                    return future.result(_TICK if watch.late else WARN_AFTER)
+                except TimeoutError:
+                    if future.done():              # its own TimeoutError, or just now
+                        return future.result()
+                watch.look()
+        except _Stuck as error:
+            self.stop()
+            raise RuntimeError(str(error)) from None
         except BrokenProcessPool as error:
             self.stop()
             raise RuntimeError(
@@ -319,13 +333,117 @@ class OrderedEnqueuer:
                 "out of memory, or it could not start). Try: workers=1, use_multiprocessing=False; "
                 'a script that uses processes needs `if __name__ == "__main__":`') from error
 
+    def _workers(self):
+        """What the workers are doing, in words."""
+        if isinstance(self._pool, _Threads):
+            return _places(self._pool.threads)
+        return "process " + ", ".join(str(pid) for pid in (self._pool._processes or ()))
+
     def _close_pool(self):
         for future in self._waiting:
             future.cancel()
         self._waiting.clear()
         if self._pool is not None:
+            processes = list((getattr(self._pool, "_processes", None) or {}).values())
             self._pool.shutdown(wait=False, cancel_futures=True)
+            if processes:
+                threading.Thread(target=_end, args=(processes,), daemon=True).start()
             self._pool = None
+
+
+class _Threads:
+    """Threads that make batches. Unlike those of concurrent.futures, one that is stuck does not
+    keep the program from ending."""
+
+    def __init__(self, count):
+        self._tasks = queue.SimpleQueue()
+        self.threads = [threading.Thread(target=self._work, daemon=True,
+                                         name=f"gpukeras-batches-{i}") for i in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def submit(self, call, *arguments):
+        from concurrent.futures import Future
+        future = Future()
+        self._tasks.put((future, call, arguments))
+        return future
+
+    def _work(self):
+        while (task := self._tasks.get()) is not None:
+            future, call, arguments = task
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call(*arguments))
+                except BaseException as error:     # raised again where the batch is used
+                    future.set_exception(error)
+            del task, future, call, arguments      # a batch must not live on while we wait
+
+    def shutdown(self, **_):
+        for _ in self.threads:
+            self._tasks.put(None)
+
+
+def _end(processes, grace=3.0):
+    """Terminate processes that are not done after `grace` seconds: the program waits for them."""
+    end = time.monotonic() + grace
+    while processes and time.monotonic() < end:
+        time.sleep(_TICK)
+        processes = [process for process in processes if _is_alive(process)]
+    for process in processes:
+        process.terminate()
+
+
+def _is_alive(process):
+    try:
+        return process.is_alive()
+    except (ValueError, AssertionError):           # closed meanwhile
+        return False
+
+
+WARN_AFTER = 10.0               # seconds without a batch after which a worker is reported
+GIVE_UP_AFTER = 600.0           # and after which it counts as stuck
+
+
+class _Stuck(Exception):
+    """Nothing has come for GIVE_UP_AFTER seconds."""
+
+
+class _Watch:
+    """Says what is waited for, and where it hangs.
+
+    # Arguments
+        what: the batch, in words.
+        workers: function that says what the workers are doing.
+    """
+
+    def __init__(self, what, workers):
+        self.what, self.workers = what, workers
+        self.began, self.late, self._next = time.monotonic(), False, WARN_AFTER
+
+    def look(self):
+        """Warn after WARN_AFTER seconds, twice as many, and so on. _Stuck after GIVE_UP_AFTER."""
+        waited = time.monotonic() - self.began
+        if waited < self._next and waited < GIVE_UP_AFTER:
+            return
+        self._next, self.late = 2 * waited, True
+        text = f"Still waiting for {self.what} after {waited:.0f} s: {self.workers()}"
+        if waited >= GIVE_UP_AFTER:
+            raise _Stuck(f"{text}. It counts as stuck after {GIVE_UP_AFTER:.0f} s "
+                         "(utils.data_utils.GIVE_UP_AFTER).")
+        warnings.warn(f"{text}. It is slow, or stuck.", stacklevel=2)
+
+
+def _places(threads):
+    """Where each thread is: the innermost line that is not of the standard library."""
+    frames, found = sys._current_frames(), []
+    standard = os.path.dirname(os.__file__)
+    for thread in threads:
+        stack = traceback.extract_stack(frames[thread.ident]) if thread.ident in frames else []
+        own = [line for line in stack if not line.filename.startswith((standard, __file__))]
+        if own:
+            found.append(f"{thread.name} is at {own[-1].filename}:{own[-1].lineno} in "
+                         f"{own[-1].name}")
+    return ", ".join(found) or "its thread is idle"
 
 
 _held = None                                       # the Sequence, in a worker process
@@ -394,13 +512,22 @@ class GeneratorEnqueuer:
         if self._thread is None:
             yield from self.generator
             return
+        watch = None
         while not self._stop.is_set():
             try:
                 batch, error = self._queue.get(timeout=_TICK)
             except queue.Empty:
-                if self._thread.is_alive():
-                    continue
-                return
+                if not self._thread.is_alive():
+                    return
+                watch = watch or _Watch(f"a batch of {_name(self.generator)}",
+                                        lambda: _places([self._thread]))
+                try:
+                    watch.look()
+                except _Stuck as error:
+                    self._stop.set()
+                    raise RuntimeError(str(error)) from None
+                continue
+            watch = None
             if error is not None:
                 raise error
             if batch is None:

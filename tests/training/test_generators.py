@@ -2,9 +2,11 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +16,11 @@ from gpukeras import optimizers
 from gpukeras.callbacks import Callback, LambdaCallback
 from gpukeras.layers import Dense
 from gpukeras.models import Model, Sequential
-from gpukeras.utils import OrderedEnqueuer, Sequence
+from gpukeras.utils import OrderedEnqueuer, Sequence, data_utils
 from tests.golden import reader
 from tests.keras_parity.test_fit import MoveClock, screen  # noqa: F401
 
+ROOT = Path(__file__).resolve().parents[2]
 CASES = reader.cases("generators")
 X = np.random.RandomState(0).uniform(-1, 1, (22, 3)).astype("float32")
 Y = (X @ np.array([[1.0], [2.0], [-1.0]], "float32")) + 0.5
@@ -274,6 +277,65 @@ def test_an_empty_batch_is_an_error():
 def test_a_killed_worker_is_reported():
     assert fails(Deadly(), RuntimeError, "made batch 2 of Deadly died", steps_per_epoch=None,
                  workers=1, use_multiprocessing=True) <= 2
+
+
+class Stuck(Plain):
+    """Never comes back from its last batch."""
+
+    def __getitem__(self, i):
+        while i == 2:
+            time.sleep(0.05)
+        return super().__getitem__(i)
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_a_stuck_worker_is_reported_and_given_up(processes, monkeypatch):
+    monkeypatch.setattr(data_utils, "WARN_AFTER", 0.5)
+    monkeypatch.setattr(data_utils, "GIVE_UP_AFTER", 6.0 if processes else 1.5)
+    where = "process [0-9]+" if processes else "test_generators.py:[0-9]+ in __getitem__"
+    with pytest.warns(UserWarning, match=f"Still waiting for batch 2 of Stuck after .*{where}"):
+        assert fails(Stuck(), RuntimeError, "counts as stuck", steps_per_epoch=None, workers=2,
+                     use_multiprocessing=processes, seconds=40) <= 2
+
+
+def test_a_stuck_generator_is_reported_and_given_up(monkeypatch):
+    monkeypatch.setattr(data_utils, "WARN_AFTER", 0.3)
+    monkeypatch.setattr(data_utils, "GIVE_UP_AFTER", 1.0)
+    done = threading.Event()
+
+    def stuck():
+        yield X[:8], Y[:8]
+        done.wait(1.8)
+
+    with pytest.warns(UserWarning, match="test_generators.py:[0-9]+ in stuck"):
+        assert fails(stuck(), RuntimeError, "counts as stuck") == 1
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_a_program_ends_though_a_worker_is_stuck(processes, tmp_path):
+    (tmp_path / "stuck.py").write_text(
+        "import time\n"
+        "from gpukeras.utils import Sequence, data_utils\n"
+        "class Stuck(Sequence):\n"
+        "    def __len__(self):\n"
+        "        return 3\n"
+        "    def __getitem__(self, i):\n"
+        "        time.sleep(1000)\n"
+        "if __name__ == '__main__':\n"
+        "    from stuck import Stuck\n"
+        "    data_utils.WARN_AFTER, data_utils.GIVE_UP_AFTER = 0.2, 1.5\n"
+        f"    next(iter(data_utils.enqueued(Stuck(), use_multiprocessing={processes})))\n")
+    done = subprocess.run([sys.executable, "stuck.py"], capture_output=True, text=True, timeout=20,
+                          cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 1 and "batch 0 of Stuck" in done.stderr
+
+
+def test_a_slow_sequence_may_raise_timeouts_of_its_own():
+    class Slow(Plain):
+        def __getitem__(self, i):
+            raise TimeoutError("the disk")
+
+    fails(Slow(), TimeoutError, "the disk", steps_per_epoch=None, workers=2)
 
 
 def test_a_sequence_that_cannot_be_pickled_is_reported():
