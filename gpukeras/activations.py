@@ -2,6 +2,7 @@
 import warnings
 
 from . import backend as K
+from .ops.math import erf
 from .utils.generic_utils import deserialize_keras_object
 
 
@@ -76,6 +77,56 @@ def exponential(x):
 def linear(x):
     """x"""
     return x
+
+
+# ---------------------------------------------------------------- of tf.keras and Keras 3
+
+def silu(x):
+    """x * sigmoid(x), also called swish.  Ramachandran et al. 2017, arXiv:1710.05941."""
+    return x * K.sigmoid(x)
+
+
+swish = silu
+
+
+def gelu(x, approximate=False):
+    """x * P(X <= x) for a normal X, or by tanh.  Hendrycks, Gimpel 2016, arXiv:1606.08415."""
+    if approximate:
+        return 0.5 * x * (1.0 + K.tanh(0.7978845608028654 * (x + 0.044715 * x ** 3)))
+    return 0.5 * x * (1.0 + erf(x * 0.7071067811865476))
+
+
+def mish(x):
+    """x * tanh(softplus(x))  Misra 2019, arXiv:1908.08681."""
+    return x * K.tanh(K.softplus(x))
+
+
+def relu6(x):
+    """x limited to [0, 6]"""
+    return K.relu(x, max_value=6.0)
+
+
+def leaky_relu(x, negative_slope=0.2):
+    """x where x > 0, negative_slope * x elsewhere"""
+    return K.relu(x, alpha=negative_slope)
+
+
+def log_softmax(x, axis=-1):
+    """log(softmax(x))"""
+    return x - K.logsumexp(x, axis=axis, keepdims=True)
+
+
+def hard_sigmoid3(x):
+    """relu6(x + 3) / 6, the `hard_sigmoid` of Keras 3"""
+    return K.relu(x + 3.0, max_value=6.0) / 6.0
+
+
+def hard_silu(x):
+    """x * relu6(x + 3) / 6, also called hard swish.  Howard et al. 2019, arXiv:1905.02244."""
+    return x * hard_sigmoid3(x)
+
+
+hard_swish = hard_silu
 
 
 def serialize(activation):

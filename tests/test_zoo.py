@@ -35,7 +35,8 @@ def test_zoo(tmp_path):
 def test_the_zoo_is_complete():
     here = {cls.__name__ for cls in vars(L).values()
             if isinstance(cls, type) and issubclass(cls, L.Layer)}
-    ours = {"AdditiveAttention", "Attention", "LayerNormalization", "MultiHeadAttention"}
+    ours = {"AdditiveAttention", "Attention", "LayerNormalization", "MultiHeadAttention",
+            "Operation"}
     inside = {"ConvLSTM2DCell", "SimpleRNNCell", "GRUCell", "LSTMCell", "StackedRNNCells"}
     bases = {"Layer", "Wrapper", "ConvRNN2D"}
     without_a_file = {"Lambda", "CuDNNGRU", "CuDNNLSTM"}           # code; cards of NVIDIA only

@@ -154,18 +154,33 @@ def spatial_3d_padding(x, padding=((1, 1), (1, 1), (1, 1)), data_format=None):
 def resize_images(x, height_factor, width_factor, data_format, interpolation="nearest"):
     """Images enlarged by whole factors.
 
-    interpolation: "nearest" repeats each pixel, "bilinear" mixes it with the next one.
+    interpolation: "nearest" repeats each pixel, "bilinear" mixes it with the next one,
+        "bilinear_half_pixel" with its neighbours by the distance of the centres, as TensorFlow 2.
     """
-    if interpolation not in ("nearest", "bilinear"):
+    if interpolation not in ("nearest", "bilinear", "bilinear_half_pixel"):
         raise ValueError('interpolation should be one of "nearest" or "bilinear", got '
                          f"{interpolation!r}.")
     first = 2 if normalize_data_format(data_format) == "channels_first" else 1
     if interpolation == "nearest":
         return op.repeat(op.repeat(x, height_factor, first), width_factor, first + 1)
+    enlarge = upsample_linear if interpolation == "bilinear" else _between_centres
     if first == 1:
-        return upsample_linear(x, (height_factor, width_factor))
-    x = upsample_linear(op.transpose(x, (0, 2, 3, 1)), (height_factor, width_factor))
+        return enlarge(x, (height_factor, width_factor))
+    x = enlarge(op.transpose(x, (0, 2, 3, 1)), (height_factor, width_factor))
     return op.transpose(x, (0, 3, 1, 2))
+
+
+def _between_centres(x, factors):
+    """Images (n, h, w, c) enlarged so that pixel i of the result lies at (i + 0.5) / factor - 0.5.
+
+    On an image with its border repeated, twice as large as wanted, these are every second pixel.
+    """
+    for axis in (1, 2):
+        size = x.shape[axis]
+        last = op.slice_axis(x, axis, -1 if size is None else size - 1, None)
+        x = op.concat([op.slice_axis(x, axis, 0, 1), x, last], axis)
+    f, g = factors
+    return upsample_linear(x, (2 * f, 2 * g))[:, f + 1:1 - 3 * f:2, g + 1:1 - 3 * g:2]
 
 
 def resize_volumes(x, depth_factor, height_factor, width_factor, data_format):

@@ -17,6 +17,7 @@ from .merge import *  # noqa: F401,F403
 from .node import Node
 from .noise import *  # noqa: F401,F403
 from .normalization import *  # noqa: F401,F403
+from .operation import *  # noqa: F401,F403
 from .pooling import *  # noqa: F401,F403
 from .recurrent import *  # noqa: F401,F403
 from .separable import *  # noqa: F401,F403

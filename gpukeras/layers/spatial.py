@@ -168,14 +168,15 @@ class UpSampling2D(_UpSampling):
     # Arguments
         size: int or pair: how many times higher and wider.
         data_format: as for Conv2D.
-        interpolation: `nearest` (every pixel repeated) or `bilinear`.
+        interpolation: `nearest` (every pixel repeated) or `bilinear`; TensorFlow 2 and Keras 3 mean
+            by it what is `bilinear_half_pixel` here, and so have their files.
     """
 
     rank = 2
 
     def __init__(self, size=(2, 2), data_format=None, interpolation="nearest", **kwargs):
         super().__init__(normalize_tuple(size, 2, "size"), data_format, **kwargs)
-        if interpolation not in ("nearest", "bilinear"):
+        if interpolation not in ("nearest", "bilinear", "bilinear_half_pixel"):
             raise ValueError('interpolation should be one of "nearest" or "bilinear". Received: '
                              f"{interpolation!r}")
         self.keep(interpolation=interpolation)

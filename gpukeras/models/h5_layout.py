@@ -171,10 +171,10 @@ def read_arrays(group):
     if missing:
         raise ValueError(f"broken file: {group.name} lists the weight {missing[0]!r}, which is "
                          "not there")
-    return [_array(group, name) for name in names]
+    return [stored_array(group, name) for name in names]
 
 
-def _array(group, name):
+def stored_array(group, name):
     """One stored array; a size that its bytes in the file cannot hold is refused, not allocated."""
     data = group[name]
     if not hasattr(data, "shape"):

@@ -19,12 +19,12 @@ _SEQUENCE = {"LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU", "Bidirectional
              "TimeDistributed"}
 
 
-def told_shapes(config, group):
+def told_shapes(config, stored):
     """dict layer name -> {"rank", "last", "size", "outputs"} for the layers of a model config.
 
     # Arguments
         config: of the model, as stored.
-        group: HDF5 group with the weights, None if there are none.
+        stored: layer name -> [(shape, dtype)], with a method `get`.
     """
     layers = config.get("config", config)
     layers = layers.get("layers", []) if isinstance(layers, dict) else layers
@@ -32,7 +32,7 @@ def told_shapes(config, group):
     behind = _behind(config.get("class_name"), layers)
     found = {}
     for name in entries:
-        told = _told(name, entries, behind, group, set())
+        told = _told(name, entries, behind, stored, set())
         outputs = max((place for _, place in behind.get(name, [])), default=0) + 1
         if outputs > 1:
             told = {**told, "outputs": outputs}
@@ -61,7 +61,7 @@ def _behind(kind, layers):
     return found
 
 
-def _told(name, entries, behind, group, seen):
+def _told(name, entries, behind, stored, seen):
     """What the layers behind `name` tell: {} if nothing."""
     if name in seen:
         return {}
@@ -69,7 +69,7 @@ def _told(name, entries, behind, group, seen):
     for other in dict.fromkeys(other for other, _ in behind.get(name, [])):
         kind = entries.get(other, {}).get("class_name")
         kind = kind if isinstance(kind, str) else ""
-        shapes = _weights(group, other)
+        shapes = [shape for shape, _ in stored.get(other, [])]
         channels, rank = _CHANNELS.match(kind), _RANK.match(kind)
         if kind == "Dense" and shapes and len(shapes[0]) == 2:
             return {"last": shapes[0][0]}
@@ -78,26 +78,21 @@ def _told(name, entries, behind, group, seen):
             return {"rank": int(channels[1]) + 2 + ("LSTM" in kind), "last": last}
         if kind == "BatchNormalization" and shapes:
             return {"last": shapes[0][0], **{key: value for key, value in _told(
-                other, entries, behind, group, seen).items() if key == "rank"}}
+                other, entries, behind, stored, seen).items() if key == "rank"}}
         if kind in _SEQUENCE:
             inner = shapes and len(shapes[0]) == 2 and kind != "TimeDistributed"
             return {"rank": 3, "last": shapes[0][0]} if inner else {"rank": 3}
         if rank:
-            told = _told(other, entries, behind, group, seen)
+            told = _told(other, entries, behind, stored, seen)
             return {**{k: v for k, v in told.items() if k == "last"}, "rank": int(rank[1]) + 2}
         if kind == "Flatten":
-            told = _told(other, entries, behind, group, seen)
+            told = _told(other, entries, behind, stored, seen)
             return {"size": told["last"]} if "last" in told else {}
         if kind in _SAME:
-            told = _told(other, entries, behind, group, seen)
+            told = _told(other, entries, behind, stored, seen)
             if told:
                 return told
     return {}
-
-
-def _weights(group, name):
-    """Shapes of the stored weights of a layer, in order; [] if there are none."""
-    return [shape for shape, _ in Stored(group).get(name, [])]
 
 
 class Stored:

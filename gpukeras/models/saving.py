@@ -43,7 +43,7 @@ def save_weights(model, filepath, overwrite=True):
 
 
 def load_model(filepath, custom_objects=None, compile=True):
-    """The model of a file that `save_model` or Keras 2 wrote.
+    """The model of a file that `save_model`, Keras 1, 2 or 3, or tf.keras wrote.
 
     # Arguments
         filepath: path, open `h5py.Group`, or object with a `read` method that gives bytes.
@@ -64,6 +64,9 @@ def load(filepath, custom_objects=None, compile=True, lenient=True):
     """`load_model`; lenient=False: an unknown layer class is an error."""
     from .h5_reading import read_model
     from .network_config import model_from_config
+    if _is_keras_file(filepath):
+        from .keras3_weights import read_keras_file
+        return read_keras_file(filepath, model_from_config, custom_objects, compile, lenient)
     with _reading(filepath) as group:
         return read_model(group, model_from_config, custom_objects, compile, lenient)
 
@@ -76,15 +79,22 @@ def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=Fa
         filepath: as for `load_model`.
         by_name: False pairs the layers that have weights in their order, True by name. The names
             in a .safetensors file must be the model's; with by_name those of either side may lack.
+            Files of Keras 3 name their weights by class and order: they are paired so.
         skip_mismatch: with `by_name`, leave what does not fit, with a warning.
         reshape: a convolution's kernel may have another shape with as many elements.
     """
+    from . import keras3_weights
     from .h5_reading import assign_by_name, assign_by_order, weights_group
     if _is_safetensors(filepath):
         load_safetensors(model, filepath, by_name, skip_mismatch)
         return
+    if _is_keras_file(filepath):
+        keras3_weights.read_weights(filepath, model.layers)
+        return
     with _reading(filepath) as group:
-        if by_name:
+        if keras3_weights.has_weights(group):
+            keras3_weights.assign(group, model.layers)
+        elif by_name:
             assign_by_name(weights_group(group), model.layers, skip_mismatch, reshape)
         else:
             assign_by_order(weights_group(group), model.layers, reshape)
@@ -141,6 +151,21 @@ def _reading(source):
         raise OSError(f"cannot read {name}: {_why_broken(image or name, error)}") from None
     with file, clear_errors(name):
         yield file
+
+
+def _is_keras_file(source):
+    """Whether a path or a file object holds a zip file, as .keras files are."""
+    if isinstance(source, (str, os.PathLike)):
+        if not os.path.isfile(source):
+            return False
+        with open(source, "rb") as file:
+            return file.read(4) == b"PK\x03\x04"
+    if not (hasattr(source, "seek") and hasattr(source, "read")):
+        return False
+    at = source.tell()
+    start = source.read(4)
+    source.seek(at)
+    return start == b"PK\x03\x04"
 
 
 def _is_treacherous(source):

@@ -1,5 +1,6 @@
 """Configs of tf.keras 1.13 to 2.15 in the words of Keras 2.3.1."""
 import inspect
+import re
 import warnings
 
 import numpy as np
@@ -17,7 +18,9 @@ CLASSES = {"Functional": "Model", "SyncBatchNormalization": "BatchNormalization"
 NEUTRAL = {"ragged": (False, None), "time_major": (False,), "groups": (1,), "keepdims": (False,),
            "zero_output_for_mask": (False,), "synchronized": (False,), "autocast": (True, False),
            "optional": (False,), "fused": (None, True, False), "renorm": (False,),
-           "virtual_batch_size": (None,), "_use_input_spec_as_call_signature": (True, False)}
+           "virtual_batch_size": (None,), "score_mode": ("dot",),
+           "attention_axes": (None, [1]), "softmax_robust_masking": (False, True, None),
+           "_use_input_spec_as_call_signature": (True, False)}
 
 
 def translate(node):
@@ -42,11 +45,81 @@ def translate(node):
         return config
     if name in SCALINGS:
         return _scaling(name, config)
+    if name in ("TFOpLambda", "SlicingOpLambda"):
+        return _operation(node)
     node["class_name"] = CLASSES.get(name, name)
     node = {key: translate(value) for key, value in node.items()}
+    if name == "MultiHeadAttention" and "inbound_nodes" in node:
+        node["inbound_nodes"] = [_with_sources(call) for call in node.get("inbound_nodes") or []]
     if isinstance(node["config"], dict):
         _make_plain(node)
     return node
+
+
+def _operation(node):
+    """A function of TensorFlow between layers, as `layers.Operation` has it."""
+    config, calls = node["config"], node.get("inbound_nodes") or []
+    if len(calls) != 1:
+        raise ValueError(f"layer {config.get('name')} ({node['class_name']}) is called "
+                         f"{len(calls)} times, expected once")
+    call, tensors = calls[0], []
+
+    def seen(value):
+        if isinstance(value, list) and len(value) in (3, 4) and isinstance(value[0], str) and (
+                isinstance(value[1], int)):
+            if value[0] == "_CONSTANT_VALUE":
+                return value[2]
+            tensors.append([*value[:3], {}])
+            return {"tensor": len(tensors) - 1}
+        if isinstance(value, list):
+            return [seen(item) for item in value]
+        if isinstance(value, dict) and set(value) == {"start", "stop", "step"}:
+            return {"slice": [value[key] for key in ("start", "stop", "step")]}
+        return value
+
+    first = call[0] if isinstance(call[0], list) else call
+    keywords = dict(first[3]) if len(first) > 3 else {}
+    keywords.pop("name", None)
+    plan = {"args": [seen(call)], "kwargs": {}}
+    if "slice_spec" in keywords:
+        plan["args"].append(seen(keywords.pop("slice_spec")))
+    plan["kwargs"] = {key: seen(value) for key, value in keywords.items()}
+    name = config["function"]
+    name = name.removeprefix("__operators__.") if name.startswith("__op") else name
+    made = {"name": config.get("name"), "operation": name, "table": "tf", "plan": plan}
+    return {**node, "class_name": "Operation", "config": made, "inbound_nodes": [tensors]}
+
+
+def _with_sources(call):
+    """A call whose keyword arguments `value` and `key` are tensors, with these among its inputs."""
+    if not call or len(call[-1]) < 4 or not isinstance(call[-1][3], dict):
+        return call
+    arguments, found = dict(call[-1][3]), []
+    for key in ("value", "key"):
+        place = arguments.get(key)
+        if isinstance(place, list) and len(place) >= 3 and isinstance(place[0], str):
+            found.append([*arguments.pop(key)[:3], {}])
+        elif place is None:
+            arguments.pop(key, None)
+    sources = [*[[*source[:3], {}] for source in call], *found]
+    sources[-1][3] = arguments
+    return sources
+
+
+def is_of_tensorflow(version):
+    """Whether a version of Keras is one of tf.keras: 2.2.4-tf, or from 2.4 on."""
+    numbers = [int(n) for n in re.findall(r"\d+", version or "")[:2]]
+    return "-tf" in (version or "") or numbers >= [2, 4]
+
+
+def use_half_pixels(node):
+    """Let UpSampling2D of a config enlarge as TensorFlow 2 does; in place."""
+    for item in node.values() if isinstance(node, dict) else node:
+        if isinstance(item, (dict, list)):
+            use_half_pixels(item)
+    if isinstance(node, dict) and node.get("class_name") == "UpSampling2D" and isinstance(
+            node.get("config"), dict) and node["config"].get("interpolation") == "bilinear":
+        node["config"]["interpolation"] = "bilinear_half_pixel"
 
 
 def _make_plain(node):
@@ -86,6 +159,11 @@ def _plain_layer(name, config):
     if name == "SeparableConv2D" or name == "SeparableConv1D":
         for key in ("kernel_initializer", "kernel_regularizer", "kernel_constraint"):
             config.pop(key, None)
+    if name == "Conv3DTranspose" and set(config.get("dilation_rate", [1])) == {1}:
+        config.pop("dilation_rate", None)
+    if name == "MultiHeadAttention":
+        for key in ("query_shape", "key_shape", "value_shape"):
+            config.pop(key, None)
     if name == "Embedding":
         config.pop("sparse", None)
     parameters = inspect.signature(getattr(layers, name).__init__).parameters
@@ -97,7 +175,8 @@ def _plain_layer(name, config):
 
 _OPTIMIZER_KEYS = ("name", "weight_decay", "global_clipnorm", "use_ema", "ema_momentum",
                    "ema_overwrite_frequency", "jit_compile", "is_legacy_optimizer", "centered",
-                   "initial_accumulator_value")
+                   "initial_accumulator_value", "loss_scale_factor",
+                   "gradient_accumulation_steps")
 
 
 def optimizer_config(config):
@@ -157,25 +236,21 @@ def _metric_name(name, function):
     return next((end for end in ("accuracy", "acc") if name.endswith(end)), function)
 
 
-def optimizer_state(optimizer, names, arrays):
+def optimizer_state(optimizer, names, arrays, count):
     """Stored state variables in the order of ours; unchanged if they are ours.
+
+    count: number of weights that are trained.
 
     tf.keras 2.11 and later store [iteration, learning rate, m, v of the first weight, m, v of the
     second, ...]; versions before it and Keras before 2.1 store Adam without the third slot.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    if names and names[0].rpartition("/")[2].startswith("iteration:"):
-        if len(names) > 1 and "learning_rate" in names[1]:
-            names, arrays = names[:1] + names[2:], arrays[:1] + arrays[2:]
-        slots = max(1, len({_slot(name) for name in names[1:]})) if len(names) > 1 else 1
+    if names and re.fullmatch(r"iteration(:0)?", names[0].rpartition("/")[2]):
+        if len(arrays) > 1 and "learning_rate" in names[1]:
+            arrays = arrays[:1] + arrays[2:]
+        slots = max(1, (len(arrays) - 1) // max(1, count))
         arrays = arrays[:1] + [a for slot in range(slots) for a in arrays[1 + slot::slots]]
     missing = len(optimizer.weights) - len(arrays)
     if type(optimizer).__name__ == "Adam" and arrays and len(arrays) == 1 + 2 * missing:
         arrays = [*arrays, *[np.zeros(w.shape) for w in optimizer.weights[len(arrays):]]]
     return arrays
-
-
-def _slot(name):
-    """Adam/m/dense/kernel:0 -> m"""
-    parts = name.split("/")
-    return parts[1] if len(parts) > 2 else name

@@ -218,6 +218,11 @@ TF = {
     "random_uniform": _random(K.random_uniform, "minval", "maxval", {}),
 }
 
+def _item(x, key):
+    return x[tuple(key) if isinstance(key, list) else key]
+
+
+TF["get_item"] = _item
 # keras.ops, whose arguments are NumPy's
 OPS = {
     **_SAME, **_PAIRS, **_REDUCTIONS, "negative": _SAME["negative"], "absolute": _SAME["abs"],
@@ -237,5 +242,5 @@ OPS = {
     lambda x, negative_slope=0.2: K.relu(x, alpha=negative_slope),
     "flip": lambda x, axis: K.reverse(x, axis), "tile": lambda x, repeats: K.tile(x, repeats),
     "argmax": lambda x, axis=-1: K.argmax(x, axis=axis),
-    "normalize": lambda x, axis=-1, order=2: _l2_normalize(x, axis),
+    "normalize": lambda x, axis=-1, order=2: _l2_normalize(x, axis), "get_item": _item,
 }
