@@ -3,6 +3,8 @@
 //
 // conv_implicit_fwd     x[N,S,C] w[K,C,F] bias[F] or null -> y[N,S',F] = act(x * w + bias)
 //   bytes sizeof(T) * (x + w + y) from memory, x again from cache for each tap; flops 2*rows*K*C*F
+// conv_implicit_stats   x[N,S,C] w[K,C,F] -> y[N,S',F], mean[F] var[F] rstd[F] of y (moments.cuh)
+//   for batch normalisation: y is not read for it
 // conv_implicit_data    gy[N,S',F] w[K,C,F] -> gx[N,S,C]       the same with x and y changed about
 //   blockIdx.z: phase of the strides, so that no tap is tried in vain
 // conv_implicit_weight  x[N,S,C] gy[N,S',F] -> gw[K,C,F]
@@ -99,8 +101,10 @@ template <class Reader, int G, bool WHOLE, int ROW> struct Share {
 struct Sums {
     A v[TM][TN];
     int row0, column0;
+    static constexpr int ACROSS = BN / TN, WIDE = ACROSS < 8 ? ACROSS : 8, HIGH = 32 / WIDE;
+    static constexpr int COLUMNS = TN, ROWS = TM, APART = WIDE;         // for moments.cuh
+    static constexpr int WARPS_DOWN = THREADS / 32 / (ACROSS / WIDE);
     __device__ __forceinline__ Sums() {
-        constexpr int ACROSS = BN / TN, WIDE = ACROSS < 8 ? ACROSS : 8, HIGH = 32 / WIDE;
         const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
         column0 = (warp % (ACROSS / WIDE) * WIDE + lane % WIDE) * CHUNK;
         row0 = (warp / (ACROSS / WIDE) * HIGH + lane / WIDE) * CHUNK;
@@ -115,6 +119,10 @@ struct Sums {
     __device__ __forceinline__ int column(int j) const {
         return column0 + j / CHUNK * (BN / (TN / CHUNK)) + j % CHUNK;
     }
+    __device__ __forceinline__ A value(int i, int j) const { return v[i][j]; }
+    __device__ __forceinline__ int row_of(int i) const { return row(i); }
+    __device__ __forceinline__ int column_of(int j) const { return column(j); }
+    __device__ __forceinline__ int down() const { return threadIdx.x / 32 / (ACROSS / WIDE); }
     __device__ __forceinline__ void add(const A* a, const A* b) {
 #pragma unroll 2
         for (int k = 0; k < BK; ++k) {
@@ -133,6 +141,8 @@ struct Sums {
         }
     }
 };
+
+#include "moments.cuh"
 
 template <class ReaderA, class ReaderB>
 __device__ __forceinline__ void multiply(ReaderA& a, ReaderB& b, const Gather& g, const Turn& turn,
@@ -222,6 +232,31 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_fwd(
         for (int j = 0; j < TN; j += CHUNK)
             put(sums, i, j, y_nsf + (i64)m * g.columns + n0, left, VB);
     }
+}
+
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_stats(
+    const T* __restrict__ x_nsc, const T* __restrict__ w_kcf, T* __restrict__ y_nsf, A* mean_f,
+    A* var_f, A* rstd_f, A* part, unsigned* tickets, Gather g, A eps) {
+    int m0, n0;
+    tile_of(g, m0, n0);
+    const Turn turn(g, 0);
+    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(x_nsc, g, turn, m0);
+    MatrixReader<T, AlongRow<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, n0, turn.k);
+    __shared__ Tiles tiles;
+    Sums sums;
+    multiply(a, b, g, turn, 0, turn.k, sums, tiles);
+#pragma unroll
+    for (int i = 0; i < TM; ++i) {
+        const int m = m0 + sums.row(i);
+#pragma unroll
+        for (int j = 0; j < TN; ++j) sums.v[i][j] = (A)(T)sums.v[i][j];   // what others will read
+        if (m >= g.rows) continue;
+#pragma unroll
+        for (int j = 0; j < TN; j += CHUNK)
+            put(sums, i, j, y_nsf + (i64)m * g.columns + n0, g.columns - n0, VB);
+    }
+    column_moments(sums, ColumnMoments{mean_f, var_f, rstd_f, part, tickets, eps},
+                                    m0, n0, g.rows, g.columns);
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_data(

@@ -2,6 +2,8 @@
 //
 // conv_implicit_mma_fwd     x[N,S,C] w[K,C,F] bias[F] or null -> y[N,S',F] = act(x * w + bias)
 //   bytes sizeof(T) * (x + w + y) from memory, x again from cache for each tap; flops 2*rows*K*C*F
+// conv_implicit_mma_stats   x[N,S,C] w[K,C,F] -> y[N,S',F], mean[F] var[F] rstd[F] of y
+//   (moments.cuh) for batch normalisation: y is not read for it
 // conv_implicit_mma_data    gy[N,S',F] w[K,C,F] -> gx[N,S,C]       the same with x and y changed
 //   about; blockIdx.z: phase of the strides
 // conv_implicit_mma_weight  x[N,S,C] gy[N,S',F] -> gw[K,C,F]       blockIdx.z: split of the places;
@@ -117,6 +119,8 @@ __device__ __forceinline__ void load_b(unsigned (&b)[4], const T* tile, int n0, 
 struct Sums {
     float v[DOWN][ACROSS][4];
     int row0, column0;
+    static constexpr int COLUMNS = 2 * ACROSS, ROWS = 2 * DOWN, APART = 4;     // for moments.cuh
+    static constexpr int WARPS_DOWN = WARPS_M;
     __device__ __forceinline__ Sums() {
         const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
         row0 = warp / WARPS_N * (DOWN * 16) + lane / 4;
@@ -134,7 +138,15 @@ struct Sums {
     // half 0 and 1: rows 8 apart
     __device__ __forceinline__ int row(int i, int half) const { return row0 + 16 * i + 8 * half; }
     __device__ __forceinline__ int column(int j) const { return column0 + 8 * j; }
+    __device__ __forceinline__ float value(int i, int j) const {
+        return v[i / 2][j / 2][i % 2 * 2 + j % 2];
+    }
+    __device__ __forceinline__ int row_of(int i) const { return row(i / 2, i % 2); }
+    __device__ __forceinline__ int column_of(int j) const { return column(j / 2) + j % 2; }
+    __device__ __forceinline__ int down() const { return threadIdx.x / 32 / WARPS_N; }
 };
+
+#include "moments.cuh"
 
 template <class ReaderA, class ReaderB> struct Tiles {
     typedef Layout<BM, ReaderA::K_INNER> A_;
@@ -277,6 +289,34 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_
         if (m < g.rows)
             put_row(sums, i / 2, i % 2, y_nsf + (i64)m * g.columns + n0, left, !(g.columns & 1));
     }
+}
+
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_stats(
+    const T* __restrict__ x_nsc, const T* __restrict__ w_kcf, T* __restrict__ y_nsf,
+    float* mean_f, float* var_f, float* rstd_f, float* part, unsigned* tickets, Gather g,
+    float eps) {
+    extern __shared__ Bits128 memory[];
+    int m0, n0;
+    tile_of(g, m0, n0);
+    const Turn turn(g, 0);
+    PlaceReader<T, AlongK<BM, BK, G, THREADS>, G, VA> a(x_nsc, g, turn, m0);
+    MatrixReader<T, AlongRow<BN, BK, G, THREADS>, G, VB> b(w_kcf, g, n0, turn.k);
+    Sums sums;
+    multiply(a, b, g, turn, 0, turn.k, sums, (T*)memory);
+#pragma unroll
+    for (int i = 0; i < 2 * DOWN; ++i) {
+        const int m = m0 + sums.row(i / 2, i % 2);
+#pragma unroll
+        for (int j = 0; j < 2 * ACROSS; ++j) {            // what others will read
+            float& v = sums.v[i / 2][j / 2][i % 2 * 2 + j % 2];
+            v = (float)(T)v;
+        }
+        if (m < g.rows)
+            put_row(sums, i / 2, i % 2, y_nsf + (i64)m * g.columns + n0, g.columns - n0,
+                    !(g.columns & 1));
+    }
+    column_moments(sums, ColumnMoments{mean_f, var_f, rstd_f, part, tickets, eps},
+                                    m0, n0, g.rows, g.columns);
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_data(

@@ -2,6 +2,7 @@
 are."""
 from __future__ import annotations
 
+from dataclasses import replace
 from math import gcd, prod
 from typing import Callable, NamedTuple
 
@@ -198,9 +199,12 @@ def split(rows: int, blocks: int) -> tuple[int, int]:
 
 
 def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: Tile | TensorTile,
-             bias: In | None = None, rectified: int = 0) -> LaunchPlan:
+             bias: In | None = None, rectified: int = 0, eps: float | None = None) -> LaunchPlan:
     """The launch of one product. The weight gradient is split along the places, and each split
-    leaves its sums in scratch memory for the block that comes last. bias, rectified: for "fwd"."""
+    leaves its sums in scratch memory for the block that comes last.
+
+    With "fwd" bias and rectified, or eps for the statistics of batch normalisation.
+    """
     m, n, layers = shape_of(kind, g, f)
     inner = {"fwd": (g.channels, f), "data": (f, f), "weight": (g.channels, f)}[kind]
     blocks = -(-m // tile.rows) * -(-n // tile.columns)
@@ -215,8 +219,26 @@ def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: Tile | TensorTile
     grid = (blocks, 1, splits if kind == "weight" else layers)
     launch = Launch(f"{tile.prefix}_{kind}", grid, (tile.threads,), args,
                     tile.smem(kind, numpy_dtype(dtype).itemsize), names, tile.file)
-    scratch = splits * blocks * tile.rows * tile.columns * np.dtype(arithmetic(dtype)).itemsize
+    work = np.dtype(arithmetic(dtype))
+    if eps is not None:
+        return _with_stats(launch, m, n, tile, work, eps)
+    scratch = splits * blocks * tile.rows * tile.columns * work.itemsize
     return LaunchPlan((launch,), (scratch,) if splits > 1 else ())
+
+
+MERGED = 32                              # tiles whose moments one block merges: moments.cuh
+
+
+def _with_stats(launch: Launch, m: int, n: int, tile: Tile | TensorTile, work: np.dtype,
+                eps: float) -> LaunchPlan:
+    """The forward launch that gives the moments of its columns as well."""
+    tiles = -(-m // tile.rows)
+    groups = -(-tiles // MERGED)
+    gather = launch.args[-2]
+    args = (In(0), In(1), *map(Out, range(4)), Temp(0),
+            Tickets(-(-n // tile.columns) * (groups + 1)), gather, work.type(eps))
+    return LaunchPlan((replace(launch, entry=f"{tile.prefix}_stats", args=args),),
+                      (2 * (tiles + groups) * n * work.itemsize,))
 
 
 # ---- which of them
@@ -229,8 +251,10 @@ TRIED = 3                                # tiles that a device which can measure
 
 
 def choices(kind: str, by_columns: Plan,
-            biased: bool = False) -> Callable[..., dict[str, LaunchPlan]]:
-    """The `choices` of the kernel record of one product. Names of plans:
+            attached: str = "") -> Callable[..., dict[str, LaunchPlan]]:
+    """The `choices` of the kernel record of one product; attached: "bias" or "stats" with "fwd".
+
+    Names of plans:
 
     "product": the operands are matrices as they lie; "columns": the columns are written first (or,
     if a bias follows, both);
@@ -239,16 +263,17 @@ def choices(kind: str, by_columns: Plan,
     def choose(op, ins: Types, outs: Types, traits: Traits) -> dict[str, LaunchPlan]:
         columns = by_columns(op, ins, outs)
         g, f = problem(kind, op, ins)
-        more = (In(2), op.rectified) if biased else ()
+        more = {"": {}, "bias": {"bias": In(2), "rectified": getattr(op, "rectified", 0)},
+                "stats": {"eps": getattr(op, "eps", 0)}}[attached]
         if any(t.size == 0 for t in (*ins[:2], *outs)):
             return {"nothing": columns}
-        if column_is_input(g) and not biased:
+        if column_is_input(g) and not attached:
             return {"product": columns}
         if not fits(g, f, kind):
             return {"columns": columns}
         dtype = ins[0].dtype
         tiles = ranked(kind, g, f, dtype, traits)[:TRIED]
-        plans = {f"implicit {tile.rows}x{tile.columns}": implicit(kind, g, f, dtype, tile, *more)
+        plans = {f"implicit {tile.rows}x{tile.columns}": implicit(kind, g, f, dtype, tile, **more)
                  for tile in tiles}
         gathered = f if kind == "data" else g.channels
         if gathered >= COLUMNS_FROM and isinstance(tiles[0], TensorTile):

@@ -9,6 +9,7 @@ from gpukeras.function import function
 from gpukeras.graph import Graph, Placeholder, gradients
 from gpukeras.ops.conv import conv
 from gpukeras.ops.math import add, relu
+from gpukeras.ops.norm import BatchNormTrain
 from gpukeras.passes.pipeline import compile_graph
 from gpukeras.passes.target import CUDA, HOST
 
@@ -44,19 +45,36 @@ def test_what_is_looked_at_stays(case):
     assert "ConvBias" not in ops([x, w, b], outputs)
 
 
-@pytest.mark.parametrize("strides", [1, 2])
-def test_values_and_gradients_are_those_of_the_host(strides):
-    x, w, b = parts()
-    y = relu(add(conv(x, w, strides, "same"), b))
-    outputs = [y, *gradients([(y, y)], [x, w, b])]
+def agree(inputs, outputs):
+    """The emulated device's values are the host's."""
     rng = np.random.default_rng(0)
-    data = [rng.standard_normal(t.shape).astype("f4") for t in (x, w, b)]
+    data = [rng.standard_normal(t.shape).astype("f4") for t in inputs]
     results = []
     for device in (devices.HostDevice(), KernelDevice(EmuDriver())):
         old = devices.use(device)
         try:
-            results.append(function([x, w, b], outputs)(data))
+            results.append(function(inputs, outputs)(data))
         finally:
             devices.use(old)
     for host, cuda in zip(*results):
-        np.testing.assert_allclose(cuda, host, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(cuda, host, rtol=1e-4, atol=1e-4 * np.abs(host).max())
+
+
+def test_statistics_of_batch_normalisation_are_attached():
+    x, w, b = parts()
+    y, mean, var = BatchNormTrain(1e-3)(conv(x, w, pads="same"), b, b)
+    assert ops([x, w, b], [y, mean, var]) == ["ConvStats", "Fused"]
+    assert "ConvStats" not in ops([x, w, b], [y, mean, var], HOST)
+
+
+def test_batch_normalisation_gives_what_the_host_gives():
+    x, w, b = parts()
+    y, mean, var = BatchNormTrain(1e-3)(conv(x, w, pads="same"), b, b)
+    agree([x, w, b], [y, mean, var, *gradients([(y, y * y)], [x, w, b])])
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+def test_values_and_gradients_are_those_of_the_host(strides):
+    x, w, b = parts()
+    y = relu(add(conv(x, w, strides, "same"), b))
+    agree([x, w, b], [y, *gradients([(y, y)], [x, w, b])])

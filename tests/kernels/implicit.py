@@ -6,6 +6,8 @@ from gpukeras.graph.types import TensorType
 from gpukeras.ops import window
 from gpukeras.ops.conv import Conv, ConvDataGrad, ConvWeightGrad
 
+from harness import run_plan
+
 # images, size, window, strides, pads, dilation, channels, filters
 CASES = {
     "3x3": (2, (9, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 8, 16),
@@ -89,3 +91,22 @@ def coded(x, dtype):
 
 def decoded(x):
     return plain(x).astype("f8")
+
+
+def check_stats(plan, problem, entry, offset=0.0, **kwargs):
+    """Runs the plan of ConvStats: y, and its mean, variance and 1 / sqrt(variance + eps)."""
+    assert [step.entry for step in plan.steps] == [entry]
+    problem.exact[0] = rounded(problem.exact[0] + offset, problem.stored)
+    problem.want = problem.op.numpy(*problem.exact)
+    problem.size = problem.op.numpy(*map(np.abs, problem.exact))
+    wide = "float64" if problem.stored == "float64" else "float32"
+    room = [np.full(problem.f, np.nan, wide) for _ in range(3)]
+    y, mean, var, rstd = run_plan(plan, problem.arrays, problem.empty + room, **kwargs)
+    rows = decoded(y).reshape(-1, problem.f)                 # statistics of what was written
+    few = 16 * EPS[wide]
+    spread = rows.std(0) + few * np.abs(rows).max(0)
+    assert (np.abs(mean - rows.mean(0)) <= few * (np.abs(rows).max(0))).all()
+    np.testing.assert_allclose(np.sqrt(var), rows.std(0), rtol=2e-6 if wide == "float32" else 1e-12,
+                               atol=float(few * spread.max()))
+    np.testing.assert_allclose(rstd, 1 / np.sqrt(var + 1e-3), rtol=8 * EPS[wide])
+    return y

@@ -6,9 +6,10 @@ from gpukeras.ops import plans_implicit
 from gpukeras.ops.record import Traits
 
 from harness import run_kernel, run_plan
-from implicit import CASES, KINDS, Problem
+from implicit import CASES, KINDS, Problem, check_stats
 
-BUDGETS = {"conv_implicit_fwd": 168, "conv_implicit_data": 168, "conv_implicit_weight": 168}
+BUDGETS = {"conv_implicit_fwd": 168, "conv_implicit_data": 168, "conv_implicit_weight": 168,
+           "conv_implicit_stats": 168}
 ENTRIES = {"fwd": "conv_implicit_fwd", "data": "conv_implicit_data",
            "weight": "conv_implicit_weight"}
 NO_TENSOR_CORES = Traits(arch=70)
@@ -91,3 +92,22 @@ def test_no_byte_of_the_operands_is_read_twice_from_one_block():
     moved = traffic()
     assert moved["global_read"] == 4 * (16 * 16 + 16 * 32)
     assert moved["global_written"] == 4 * 16 * 32
+
+
+@pytest.mark.parametrize("name, stored, tile, offset", [
+    ("3x3", "float32", 1, 0.0), ("odd", "float32", 2, 100.0), ("many filters", "float32", 0, 0.0),
+    ("odd", "float16", 1, 0.0), ("3x3", "float32", 3, 3.0)])
+def test_statistics_are_those_of_what_is_written(name, stored, tile, offset):
+    problem = Problem(CASES[name], "fwd", stored)
+    plan = plans_implicit.implicit("fwd", problem.g, problem.f, stored, plans_implicit.TILES[tile],
+                                   eps=1e-3)
+    problem.check(check_stats(plan, problem, "conv_implicit_stats", offset))
+
+
+@pytest.mark.parametrize("stored", ["float32", "float64"])
+def test_statistics_of_many_tiles_are_merged_twice(stored):
+    problem = Problem((1, (40, 41), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 4, 36), "fwd", stored)
+    tiles = plans_implicit.DOUBLE_TILES if stored == "float64" else plans_implicit.TILES
+    plan = plans_implicit.implicit("fwd", problem.g, problem.f, stored, tiles[-1], eps=1e-3)
+    assert plan.steps[0].args[7].count == 2 * (2 + 1)        # 52 tiles of 32 rows: two groups
+    problem.check(check_stats(plan, problem, "conv_implicit_stats", 2.0), summed=stored)

@@ -12,10 +12,10 @@ from gpukeras.ops.conv import conv
 from gpukeras.ops.record import Traits
 
 from harness import run_kernel, run_plan
-from implicit import CASES, EPS, KINDS, Problem
+from implicit import CASES, EPS, KINDS, Problem, check_stats
 
 BUDGETS = {"conv_implicit_mma_fwd": 168, "conv_implicit_mma_data": 168,
-           "conv_implicit_mma_weight": 168}
+           "conv_implicit_mma_weight": 168, "conv_implicit_mma_stats": 168}
 ENTRIES = {"fwd": "conv_implicit_mma_fwd", "data": "conv_implicit_mma_data",
            "weight": "conv_implicit_mma_weight"}
 TILES = plans_implicit.TENSOR_TILES
@@ -155,3 +155,19 @@ def test_functions_convolve_on_tensor_cores_when_told_to(stored, monkeypatch):
         ins = (gy, operand) if kind == "data" else (operand, gy)
         other.want, other.size = other.op.numpy(*ins), other.op.numpy(*map(np.abs, ins))
         check(other, result)
+
+
+@pytest.mark.parametrize("stored", TYPES)
+@pytest.mark.parametrize("name, tile", [("3x3", 2), ("odd", 4), ("many filters", 0)])
+def test_statistics_are_those_of_what_is_written(name, tile, stored):
+    problem = Problem(CASES[name], "fwd", stored)
+    plan = plans_implicit.implicit("fwd", problem.g, problem.f, stored, TILES[tile], eps=1e-3)
+    check(problem, check_stats(plan, problem, "conv_implicit_mma_stats", 0.5))
+
+
+def test_statistics_of_many_tiles_are_merged_twice():
+    problem = Problem((1, (48, 47), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 8, 20), "fwd",
+                      "bfloat16")
+    plan = plans_implicit.implicit("fwd", problem.g, problem.f, "bfloat16", TILES[4], eps=1e-3)
+    assert plan.steps[0].args[7].count == 2 * (2 + 1)        # 36 tiles of 64 rows: two groups
+    check(problem, check_stats(plan, problem, "conv_implicit_mma_stats"))

@@ -1,7 +1,7 @@
-"""Convolution with bias and rectifier: ops/conv_bias.py."""
+"""Convolution with bias and rectifier, or statistics: ops/conv_attached.py."""
 from check import Case
 
-from gpukeras.ops.conv_bias import ConvBias
+from gpukeras.ops.conv_attached import ConvBias, ConvStats
 
 # strides, pads, dilation; x, w
 GEOMETRIES = [
@@ -15,3 +15,5 @@ GEOMETRIES = [
 CASES = [Case(ConvBias(*how, rectified), (x, w, (w[-1],)),
               dtypes=("float32", "float16", "float64"), grad=not rectified, tolerance=10)
          for how, x, w in GEOMETRIES for rectified in (0, 1)]
+CASES += [Case(ConvStats(*how, 1e-3), (x, w), dtypes=("float32", "float64"), tolerance=10)
+          for how, x, w in GEOMETRIES]
