@@ -32,7 +32,7 @@ WORKLOADS = _workloads()
 # workload of the benchmark: most nodes, most MB
 BENCHMARK = {"mlp": (10, 9.7), "cnn": (24, 141), "cnn3": (24, 68), "lstm": (19, 91.2),
              "gru": (24, 103), "stacked-lstm": (25, 154), "embedding-lstm": (23, 150),
-             "resnet20": (153, 441), "resnet20-128": (153, 1730), "vgg16": (84, 35720),
+             "resnet20": (132, 415), "resnet20-128": (132, 1627), "vgg16": (84, 35720),
              "dense": (15, 2490)}
 
 
