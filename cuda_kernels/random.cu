@@ -1,8 +1,7 @@
 // random.cu - counter-based random numbers, bit for bit those of numpy.random.Philox.
 //
-// Philox4x64-10 (Salmon, Moraes, Dror, Shaw 2011) turns key (seed, salt) and counter
-// (b + 1, 0, step, 0) into the 256 bits of block b. Element e uses part e % k of block e / k: k = 4
-// for float64, 8 for float32 and narrower, 16 for masks. What NumPy must repeat exactly is written
+// Element e uses part e % k of block e / k of 256 bits (philox.cuh): k = 4 for float64, 8 for float32
+// and narrower, 16 for masks. What NumPy must repeat exactly is written
 // with _rn intrinsics, which the compiler does not contract to FMA.
 //
 // random_uniform_fwd     step[1] -> y[n]     low + span * u, u in [0, 1) of 24 (float64: 53) bits
@@ -12,25 +11,7 @@
 //                                            rejection: an element depends on its bits only
 // random_mask_fwd        step[1] -> y[n]     bool: 16 bits >= threshold
 // One thread per block; n*sizeof(T) bytes.
-#include "common.cuh"
-
-struct Block { u64 word[4]; };
-
-__device__ __forceinline__ Block philox(u64 index, u64 step, u64 seed, u64 salt) {
-    u64 a = index + 1, b = 0, c = step, d = 0;
-    #pragma unroll
-    for (int round = 0; round < 10; ++round) {
-        const u64 ha = __umul64hi(a, 0xD2E7470EE14C6C93ULL), la = a * 0xD2E7470EE14C6C93ULL;
-        const u64 hc = __umul64hi(c, 0xCA5A826395121157ULL), lc = c * 0xCA5A826395121157ULL;
-        a = hc ^ b ^ seed;
-        b = lc;
-        c = ha ^ d ^ salt;
-        d = la;
-        seed += 0x9E3779B97F4A7C15ULL;
-        salt += 0xBB67AE8584CAA73BULL;
-    }
-    return {{a, b, c, d}};
-}
+#include "philox.cuh"
 
 // elements of type T in a block, and the bits of element i
 #define PER_BLOCK (sizeof(A) == 8 ? 4 : 8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from string import ascii_lowercase
+from typing import NamedTuple, Sequence
 
 import numpy as np
 
@@ -12,12 +13,14 @@ from ..errors import KernelError
 from ..graph import Op, TensorType
 from ..ops.elementwise import Cast
 from ..ops.fused import Fused, FusedStep
+from ..ops.random import MaskBits
 from ..ops.record import Expr
 from ..ops.sums import FusedSums
 from .sources import expand_includes
 
 THREADS = 256
 MAX_BLOCKS = 132 * 16        # fills an H200; the grid-stride loop walks what is left
+LARGE_TILES = 1 << 20        # elements from which a warp with random masks walks 512 at once
 WIDE = 2**31                 # from so many elements on, indices take 64 bits
 
 # dtype -> storage type, arithmetic type
@@ -121,15 +124,76 @@ def slot_types(program: Program, ins: tuple[TensorType, ...]) -> list[str]:
 
 
 def body(program: Program, ins: tuple[TensorType, ...]) -> tuple[str, str]:
-    """(parameters, statements) of the kernel."""
-    dtypes = slot_types(program, ins)
-    parameters = _parameters(program, ins, dtypes)
-    lines = [f"const {C_TYPES[t.dtype][1]} v{i} = "
-             f"({C_TYPES[t.dtype][1]})i{i}[{index(t.shape, program.shape)}];"
-             for i, t in enumerate(ins)]
-    lines += computations(program, dtypes)
+    """(parameters, text) of the kernel."""
+    dtypes, masks = slot_types(program, ins), masks_of(program)
     size = _size_type(program)
-    return ", ".join(parameters + [f"{size} n"]), "\n        ".join(lines)
+    parameters = ", ".join(_parameters(program, ins, dtypes) + [f"{size} n"])
+    keys = {m.key for m in masks}
+    loads = {i: f"({C_TYPES[t.dtype][1]})i{i}[{'0' if i in keys else index(t.shape, program.shape)}]"
+             for i, t in enumerate(ins)}
+    take = [f"const {C_TYPES[t.dtype][1]} v{i} = " for i, t in enumerate(ins)]
+    if not masks:
+        lines = [f"{v}{loads[i]};" for i, v in enumerate(take)] + computations(program, dtypes)
+        inside = "\n        ".join(lines)
+        return parameters, f"    FOR_EACH_ELEMENT({size}) {{\n        {inside}\n    }}"
+    return parameters, tiles_body(program, masks, size, (
+        [f"{C_TYPES[t.dtype][1]} r{i}[TILE / 32];" for i, t in enumerate(ins)],
+        [f"r{i}[u] = {loads[i]};" for i in range(len(ins))],
+        [f"{v}r{i}[u];" for i, v in enumerate(take)] + computations(program, dtypes, masks)))
+
+
+class Mask(NamedTuple):
+    """A MaskBits step: its slot, and the inputs that hold the step and the key."""
+
+    slot: int
+    step: int
+    key: int
+    threshold: int
+
+    def word(self, block: str) -> str:
+        """The bits of 16 elements."""
+        return (f"mask_word({block}, (u64)i{self.step}[0], (u64)i{self.key}[0], "
+                f"{self.threshold}u)")
+
+    def bit(self) -> str:
+        """A statement for all lanes of a warp: w has the words of its 32 elements of turn u."""
+        return (f"const bool b{self.slot} = __shfl_sync(FULL_WARP, w{self.slot}, 2 * u + lane / 16)"
+                f" >> (lane % 16) & 1;")
+
+
+def masks_of(program: Program) -> list[Mask]:
+    first = program.n_inputs + len(program.constants)
+    return [Mask(i, *args, op.threshold) for i, (op, args) in enumerate(program.steps, first)
+            if isinstance(op, MaskBits)]
+
+
+def tiles_body(program: Program, masks: list[Mask], size: str, parts: tuple) -> str:
+    """The statements of a kernel with random masks. A warp walks TILE elements; lane k makes the
+    random bits of the k-th 16 of them and hands them to the lanes whose elements these are."""
+    declared, loads, compute = parts
+    tile = 512 if math.prod(program.shape) >= LARGE_TILES else 128
+    gap = "\n                "
+    element = f"const {size} e = tile * {tile}u + u * 32 + lane;"
+    words = " ".join(f"const unsigned w{m.slot} = {m.word(f'tile * {tile // 16}u + lane')};"
+                     for m in masks)
+    return f"""    const unsigned lane = threadIdx.x % 32;
+    for ({size} tile = grid_start() / 32; tile * {tile}u < n; tile += grid_step() / 32) {{
+        {words}
+        {" ".join(declared).replace("TILE", str(tile))}
+#pragma unroll
+        for (unsigned u = 0; u < {tile // 32}; ++u) {{
+            {element} if (e < n) {{
+                {gap.join(loads)}
+            }}
+        }}
+#pragma unroll
+        for (unsigned u = 0; u < {tile // 32}; ++u) {{
+            {" ".join(m.bit() for m in masks)}
+            {element} if (e < n) {{
+                {gap.join(compute)}
+            }}
+        }}
+    }}"""
 
 
 def _size_type(program: Program) -> str:
@@ -142,13 +206,19 @@ def _parameters(program: Program, ins: tuple[TensorType, ...], dtypes: list[str]
             + [f"{C_TYPES[dtypes[slot]][0]}* o{i}" for i, slot in enumerate(program.outs)])
 
 
-def computations(program: Program, dtypes: list[str]) -> list[str]:
-    """Statements that make every slot v<k> from the inputs' slots, and store the outputs."""
-    lines = []
+def computations(program: Program, dtypes: list[str], masks: Sequence[Mask] = ()) -> list[str]:
+    """Statements that make every slot v<k> from the inputs' slots, and store the outputs.
+
+    masks: those whose bits b<k> are there already.
+    """
+    lines, known = [], {m.slot for m in masks}
     for i, (dtype, value) in enumerate(program.constants, program.n_inputs):
         lines.append(f"const {C_TYPES[dtype][1]} v{i} = {literal(value, dtype)};")
     first = program.n_inputs + len(program.constants)
     for i, (op, args) in enumerate(program.steps, first):
+        if i in known:
+            lines.append(f"const bool v{i} = b{i};")
+            continue
         number = _number_type([dtypes[i], *(dtypes[a] for a in args)])
         names = ", ".join(f"{x} = v{a}" for x, a in zip(ascii_lowercase, args))
         kinds = [C_TYPES[dtypes[a]][1] for a in args]
@@ -178,9 +248,11 @@ def sums_body(op: FusedSums, ins: tuple[TensorType, ...]) -> tuple[str, str]:
     parameters += [f"{work}* partial", "unsigned* tickets", f"{size} M"]
     once, loads, n = [], [], len(op.sums)
     declared, taken = [], []
+    masks = masks_of(program)
+    keys, warps = {m.key for m in masks}, masks if op.columns % 32 == 0 else []
     for i, t in enumerate(ins):
         kind = C_TYPES[t.dtype][1]
-        where = _column_index(t.shape, op.shape, op.columns)
+        where = "0" if i in keys else _column_index(t.shape, op.shape, op.columns)
         if where is not None:
             once.append(f"const {kind} v{i} = ({kind})i{i}[{where}];")
             continue
@@ -190,7 +262,13 @@ def sums_body(op: FusedSums, ins: tuple[TensorType, ...]) -> tuple[str, str]:
     gap = "\n                "
     element = f"const {size} e = (m + u * rows) * {op.columns}u + c;"
     totals = " ".join(f"t[{k}] += v{slot};" for k, slot in enumerate(op.sums))
-    compute = gap.join([element, *taken, *computations(program, dtypes), totals])
+    compute = gap.join([element, *taken, *computations(program, dtypes, warps), totals])
+    # a warp is 32 columns of one row: lane k makes the bits of half k % 2 of its row of turn k / 2
+    block = f"((m + lane / 2 * rows) * {op.columns}u + blockIdx.x * 32) / 16 + lane % 2"
+    words = " ".join(f"const unsigned w{m.slot} = {m.word(block)};" for m in warps)
+    if warps:
+        words = f"const unsigned lane = threadIdx.x; {words}"
+    bits = " ".join(m.bit() for m in warps)
     stores = " ".join(f"s{k}[c] = ({C_TYPES[dtypes[slot]][0]})t[{k}];"
                       for k, slot in enumerate(op.sums))
     text = f"""    __shared__ {work} part[{n}][256];
@@ -201,13 +279,14 @@ def sums_body(op: FusedSums, ins: tuple[TensorType, ...]) -> tuple[str, str]:
         {" ".join(once)}
         for ({size} m = (u64)M * blockIdx.y / gridDim.y + threadIdx.y; m < end;
              m += AT_ONCE * rows) {{
-            {" ".join(declared)}
+            {words} {" ".join(declared)}
 #pragma unroll
             for (unsigned u = 0; u < AT_ONCE; ++u) if (m + u * rows < end) {{
                 {gap.join([element, *loads])}
             }}
 #pragma unroll
             for (unsigned u = 0; u < AT_ONCE; ++u) if (m + u * rows < end) {{
+                {bits}
                 {compute}
             }}
         }}
@@ -239,23 +318,23 @@ class FusedModule:
         if isinstance(op, FusedSums):
             key = sums_body(op, ins)
         else:
-            program = program_of(op, outs, len(ins))
-            parameters, statements = body(program, ins)
-            key = (parameters, f"    FOR_EACH_ELEMENT({_size_type(program)}) {{\n"
-                               f"        {statements}\n    }}")
+            key = body(program_of(op, outs, len(ins)), ins)
         return self.names.setdefault(key, f"fused_{len(self.names)}")
 
     def text(self, wanted: set[str] | None = None) -> str:
         """The module of all kernels, or of those wanted; self-contained."""
-        kernels, shell = [], "elementwise.cuh"
+        kernels, shells = [], dict.fromkeys(["elementwise.cuh"])
         for (parameters, statements), name in self.names.items():
             if wanted is not None and name not in wanted:
                 continue
             if "fold_slices" in statements:
-                shell = "column_sums.cuh"
+                shells["column_sums.cuh"] = None
+            if "mask_" in statements:
+                shells["philox.cuh"] = None
             kernels.append(f'extern "C" __global__ __launch_bounds__({THREADS}) void '
                            f"{name}({parameters}) {{\n{statements}\n}}\n")
-        return expand_includes(f'#include "{shell}"\n' + "\n".join(kernels), "fused.cu")
+        includes = "".join(f'#include "{name}"\n' for name in shells)
+        return expand_includes(includes + "\n".join(kernels), "fused.cu")
 
 
 def launch_shape(n: int) -> tuple[tuple[int], tuple[int], np.generic]:

@@ -16,8 +16,8 @@ from typing import Any, Sequence
 import numpy as np
 
 from ..errors import DtypeError, ShapeError
-from ..graph import (Node, Op, Tensor, TensorType, Variable, as_tensor, broadcast_shapes,
-                     is_float)
+from ..graph import (Constant, Node, Op, Tensor, TensorType, Variable, as_tensor,
+                     broadcast_shapes, is_float)
 from ..graph.halves import values_dtype
 from .broadcast import sum_like
 from .math import Elementwise, cast
@@ -258,6 +258,37 @@ class RandomMask(_Random):
 
     def scalars(self):
         return (np.uint32(self.threshold),)
+
+
+class MaskBits(Elementwise):
+    """RandomMask as part of a fused kernel, which makes it again wherever it is needed.
+
+    (step, key) -> bool: key (2,) holds the seed and a 0, data rather than text, so that all masks
+    of a shape share a kernel. threshold: an element is true where its 16 bits are not below it.
+    """
+
+    params = ("shape", "threshold")
+    cuda = Expr("mask_bit(e, (u64)a, (u64)b, {threshold})")            # e: the element's number
+
+    def cast_inputs(self, inputs):
+        return inputs
+
+    def infer(self, step: TensorType, key: TensorType) -> TensorType:
+        return TensorType("bool", self.shape)
+
+    def numpy(self, step, key):
+        seed = int(key[0]) & (1 << 64) - 1
+        return RandomMask(self.shape, self.threshold / 65536, seed).numpy(step)
+
+    def host(self, ins, outs):
+        return None                                # RandomMask draws there
+
+
+def mask_bits(mask: RandomMask, step: Tensor) -> Tensor:
+    """The same booleans, elementwise."""
+    seed = mask.seed & (1 << 64) - 1
+    key = Constant(np.array([seed, 0], "uint64").view("int64"))
+    return MaskBits(mask.shape, mask.threshold)(step, key)
 
 
 class Dropout(Elementwise):

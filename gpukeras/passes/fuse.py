@@ -9,7 +9,7 @@ from ..graph.leaves import Leaf
 from ..ops.broadcast import reshape
 from ..ops.fused import Fused, FusedStep
 from ..ops.sums import FusedSums
-from .groups import Group, attach_sums, drop_unread, inputs_of, repeat_cheap
+from .groups import Group, attach_sums, drop_unread, inputs_of, masks_inside, repeat_cheap
 from .rules import is_elementwise
 from .target import HOST, Target
 
@@ -18,6 +18,8 @@ MAX_INPUTS = 24                                    # arrays a kernel may read
 
 def fuse(graph: Graph, target: Target = HOST) -> Graph:
     """f(g(x), h(y)) -> fused(x, y);  sum(f(x)) -> fused(x) with sums, on CUDA"""
+    if target.kernels:
+        graph = masks_inside(graph)
     order = toposort(graph.roots)
     grouping = _Grouping()
     for node in order:

@@ -6,12 +6,13 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from math import prod
 
-from ..graph import Constant, Node, Tensor, is_float
+from ..graph import Constant, Graph, Node, Tensor, is_float, rebuild
 from ..ops import math as m
 from ..ops.broadcast import BroadcastTo, Sum
 from ..ops.plans import arithmetic
+from ..ops.random import MaskBits, RandomMask, mask_bits
 
-CHEAP = (m.Add, m.Sub, m.Mul, m.Neg, m.Square, m.Cast, m.Relu, m.ReluGrad, BroadcastTo)
+CHEAP = (m.Add, m.Sub, m.Mul, m.Neg, m.Square, m.Cast, m.Relu, m.ReluGrad, BroadcastTo, MaskBits)
 MAX_REPEATED = 6                                   # cheap ops made again rather than fetched
 MAX_SUMS = 6                                       # of one kernel: 1 KB of shared memory each
 
@@ -45,6 +46,15 @@ def inputs_of(nodes: list[Node]) -> list[Tensor]:
     inside = {id(n) for n in nodes}
     found = dict.fromkeys(t for n in nodes for t in n.inputs if id(t.node) not in inside)
     return [t for t in found if not (isinstance(t, Constant) and t.value.size == 1)]
+
+
+def masks_inside(graph: Graph) -> Graph:
+    """random_mask(step) -> mask_bits(step), so that fused kernels make the bits: none are stored"""
+    def visit(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        if type(node.op) is RandomMask and len(inputs) == 1 and node.outputs[0].type.size:
+            return (mask_bits(node.op, inputs[0]),)
+        return None
+    return graph.with_roots(rebuild(graph.roots, {}, visit))
 
 
 def attach_sums(order: list[Node], groups: list[Group]) -> None:
