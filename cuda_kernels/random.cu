@@ -1,7 +1,7 @@
 // random.cu - counter-based random numbers, bit for bit those of numpy.random.Philox.
 //
-// Element e uses part e % k of block e / k of 256 bits (philox.cuh): k = 4 for float64, 8 for float32
-// and narrower, 16 for masks. What NumPy must repeat exactly is written
+// Element e uses part e % k of block e / k of 256 bits (philox.cuh): k = 4 for float64, 8 for
+// float32 and narrower, 16 for masks. What NumPy must repeat exactly is written
 // with _rn intrinsics, which the compiler does not contract to FMA.
 //
 // random_uniform_fwd     step[1] -> y[n]     low + span * u, u in [0, 1) of 24 (float64: 53) bits

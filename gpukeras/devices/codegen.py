@@ -129,8 +129,8 @@ def body(program: Program, ins: tuple[TensorType, ...]) -> tuple[str, str]:
     size = _size_type(program)
     parameters = ", ".join(_parameters(program, ins, dtypes) + [f"{size} n"])
     keys = {m.key for m in masks}
-    loads = {i: f"({C_TYPES[t.dtype][1]})i{i}[{'0' if i in keys else index(t.shape, program.shape)}]"
-             for i, t in enumerate(ins)}
+    where = ["0" if i in keys else index(t.shape, program.shape) for i, t in enumerate(ins)]
+    loads = [f"({C_TYPES[t.dtype][1]})i{i}[{where[i]}]" for i, t in enumerate(ins)]
     take = [f"const {C_TYPES[t.dtype][1]} v{i} = " for i, t in enumerate(ins)]
     if not masks:
         lines = [f"{v}{loads[i]};" for i, v in enumerate(take)] + computations(program, dtypes)

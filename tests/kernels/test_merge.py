@@ -12,7 +12,7 @@ from gpukeras.devices.sources import kernel_source
 from gpukeras.function import function
 from gpukeras.graph import Placeholder
 from gpukeras.ops import broadcast, index, linalg, math, nn, reduce, shape
-from gpukeras.ops.record import In, Kernel, Out
+from gpukeras.ops.record import In, Kernel, Out, Tickets
 
 
 @pytest.fixture
@@ -144,9 +144,9 @@ def test_every_kernel_of_256_threads_can_be_played(monkeypatch):
                     continue
                 seen.add(key)
                 file = launch.file or case.op.cuda.file
-                one = driver.empty((4,), "f4")
-                args = [one if isinstance(a, (In, Out)) or hasattr(a, "index") else a
-                        for a in launch.args]
+                one, tickets = driver.empty((4,), "f4"), driver.empty((4,), "u4")
+                args = [one if isinstance(a, (In, Out)) or hasattr(a, "index") else
+                        tickets if isinstance(a, Tickets) else a for a in launch.args]
                 item = Prepared(kernel_source(file), file, launch.entry, launch.grid, launch.block,
                                 args, launch.smem, launch.defines)
                 if item.is_small:
