@@ -1,7 +1,9 @@
 """Batch normalisation on the host: few passes, block by block in the cache, sums by BLAS.
 
     bind_batch_norm(x, gamma, beta, y, mean, var, eps)
+    bind_batch_norm_stats(x, mean, var, rstd, eps)
     bind_batch_norm_grad(x, gamma, mean, var, gy, gx, ggamma, gbeta, eps)
+    bind_batch_norm_sums(x, mean, gy, products, sums)
 
 x, y, gy, gx (..., C): C-contiguous arrays that stay where they are; vectors (C,).  Each returns
 run().  Rows of several pixels make NumPy's loops long; blocks of them are summed by a product with
@@ -99,12 +101,10 @@ def _corner(tall: int, wide: int, vector: np.ndarray) -> np.ndarray:
     return vector[:tall, :wide]
 
 
-def bind_batch_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, y: np.ndarray,
-                    mean: np.ndarray, var: np.ndarray, eps: float) -> Run:
-    """run() for y = (x - mean) / sqrt(var + eps) * gamma + beta, mean and biased variance of x."""
-    blocks = Blocks(x, y)
+def _moments(blocks: Blocks, centre: np.ndarray) -> Callable[[], tuple]:
+    """run() -> (mean, biased variance, whether the plain way will do) of the first array, in
+    double; `centre` holds the mean if it will not."""
     sums, squares = blocks.totals(), blocks.totals()
-    centre, scale, shift = (blocks.vector() for _ in range(3))
 
     def both_sums(arrays: Row, row, room, add) -> list[Run]:
         part, square = arrays[0], room[0]
@@ -114,6 +114,40 @@ def bind_batch_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, y: np.nd
         part, square = arrays[0], room[0]
         return [partial(np.subtract, part, row(centre), square),
                 partial(np.multiply, square, square, square), add(square, squares)]
+
+    first, second = blocks.each(both_sums), blocks.each(far_squares)
+
+    def run() -> tuple:
+        first()
+        m = blocks.sum(sums) / blocks.pixels
+        v = np.maximum(blocks.sum(squares) / blocks.pixels - m * m, 0)
+        plain = bool((m * m <= FAR * FAR * v).all())           # False for NaN too
+        if not plain:
+            blocks.put(centre, m)
+            second()
+            v = blocks.sum(squares) / blocks.pixels
+        return m, v, plain
+    return run
+
+
+def bind_batch_norm_stats(x: np.ndarray, mean: np.ndarray, var: np.ndarray, rstd: np.ndarray,
+                          eps: float) -> Run:
+    """run() for mean, biased variance and 1 / sqrt(variance + eps) of x."""
+    blocks = Blocks(x)
+    moments = _moments(blocks, blocks.vector())
+
+    def run() -> None:
+        m, v, _ = moments()
+        mean[...], var[...], rstd[...] = m, v, 1 / np.sqrt(v + eps)
+    return run
+
+
+def bind_batch_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, y: np.ndarray,
+                    mean: np.ndarray, var: np.ndarray, eps: float) -> Run:
+    """run() for y = (x - mean) / sqrt(var + eps) * gamma + beta, mean and biased variance of x."""
+    blocks = Blocks(x, y)
+    centre, scale, shift = (blocks.vector() for _ in range(3))
+    moments = _moments(blocks, centre)
 
     def apply(arrays: Row, row, room, add) -> list[Run]:
         part, out = arrays
@@ -125,24 +159,37 @@ def bind_batch_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, y: np.nd
                 partial(np.multiply, moved, row(scale), moved),
                 partial(np.add, moved, row(shift), out)]
 
-    first, second, near, far = map(blocks.each, (both_sums, far_squares, apply, far_apply))
+    near, far = blocks.each(apply), blocks.each(far_apply)
 
     def run() -> None:
-        first()
-        m = blocks.sum(sums) / blocks.pixels
-        v = np.maximum(blocks.sum(squares) / blocks.pixels - m * m, 0)
-        plain = bool((m * m <= FAR * FAR * v).all())           # False for NaN too
-        mean[...] = m
-        if not plain:
-            blocks.put(centre, m)
-            second()
-            v = blocks.sum(squares) / blocks.pixels
+        m, v, plain = moments()
+        mean[...], var[...] = m, v
+        if not plain:                              # what rounding the mean has left over
             m = m - mean.astype(np.float64)
-        var[...] = v
         factor = gamma / np.sqrt(v + eps)
         blocks.put(scale, factor)
         blocks.put(shift, beta - m * factor)
         (near if plain else far)()
+    return run
+
+
+def bind_batch_norm_sums(x: np.ndarray, mean: np.ndarray, gy: np.ndarray, products: np.ndarray,
+                         sums: np.ndarray) -> Run:
+    """run() for products = sum(gy * (x - mean)), sums = sum(gy), per channel."""
+    blocks = Blocks(x, gy)
+    total, product_total, centre = blocks.totals(), blocks.totals(), blocks.vector()
+
+    def both(arrays: Row, row, room, add) -> list[Run]:
+        (part, g), product = arrays, room[0]
+        return [add(g, total), partial(np.subtract, part, row(centre), product),
+                partial(np.multiply, product, g, product), add(product, product_total)]
+
+    go = blocks.each(both)
+
+    def run() -> None:
+        blocks.put(centre, mean)
+        go()
+        products[...], sums[...] = blocks.sum(product_total), blocks.sum(total)
     return run
 
 

@@ -11,7 +11,8 @@ from ..errors import DtypeError, ShapeError
 from ..graph import Node, Tensor, TensorType, is_float
 from .broadcast import broadcast_like, sum_
 from .composite import Composite
-from .host_norm import bind_batch_norm, bind_batch_norm_grad
+from .host_norm import (bind_batch_norm, bind_batch_norm_grad, bind_batch_norm_stats,
+                        bind_batch_norm_sums)
 from .math import cast, rsqrt, square
 from .plans import arithmetic, defines
 from .record import In, Kernel, Launch, LaunchPlan, Out, Temp, Tickets
@@ -80,6 +81,32 @@ class BatchNormStats(Composite):
         m = mean(wide, _axes(x))
         v = mean(square(wide - m), _axes(x))
         return m, v, rsqrt(v + self.eps)
+
+    def host(self, ins, outs):
+        if ins[0].dtype == np.float16 or not ins[0].size or not ins[0].flags.c_contiguous:
+            return None
+        return bind_batch_norm_stats(*ins, *outs, self.eps)
+
+
+class BatchNormSums(Composite):
+    """What the gradient of a batch normalisation needs of its samples; passes/partition_rules.py.
+
+    x (..., C), mean (C,), gy (..., C) -> sum(gy * (x - mean)), sum(gy): (C,)
+    """
+
+    def infer(self, x: TensorType, m: TensorType, gy: TensorType) -> Types:
+        _check(x, m)
+        return m, m
+
+    def expand(self, x: Tensor, m: Tensor, gy: Tensor) -> tuple[Tensor, ...]:
+        g = cast(gy, m.dtype)
+        return sum_(g * (cast(x, m.dtype) - m), _axes(x)), sum_(g, _axes(x))
+
+    def host(self, ins, outs):
+        if ins[0].dtype == np.float16 or not ins[0].size or not all(
+                a.flags.c_contiguous for a in ins):
+            return None
+        return bind_batch_norm_sums(*ins, *outs)
 
 
 class BatchNormTrain(Composite):

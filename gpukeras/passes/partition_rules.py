@@ -13,11 +13,13 @@ from ..graph import Node, Placeholder, Tensor, apply, toposort
 from ..graph.op import Mark
 from ..ops import ctc, nn, pool, rnn, upsample
 from ..ops.broadcast import BroadcastTo, ExpandDims, Reshape, Squeeze, Sum, reshape
+from ..ops.collective import AllReduce
 from ..ops.conv import DataGradMap, ForwardMap, WeightGradMap
 from ..ops.elementwise import Elementwise
 from ..ops.index import Gather, GatherGrad, OneHot
 from ..ops.linalg import BatchDot, Dot
-from ..ops.math import Add, Copy, Neg, StopGradient, Sub
+from ..ops.math import Add, Copy, Neg, StopGradient, Sub, cast, maximum, rsqrt, square
+from ..ops.norm import BatchNormGrad, BatchNormStats, BatchNormSums, BatchNormTrain
 from ..ops.reduce import ArgMax, _Cumulate, _Reduction
 from ..ops.scan import Scan, close_over
 from ..ops.shape import (Concat, Pad, Repeat, Reverse, Shift, Slice, Tile, Transpose, Unslice)
@@ -238,6 +240,58 @@ def class_scores(walk: Walk, node: Node) -> Found:
         return None
     axis, = axes
     return walk.spread_as(node, _applied(node, [walk.part(t, axis) for t in node.inputs]), axis)
+
+
+# ------------------------------------------------------------------------------ batch statistics
+
+def _samples(walk: Walk, node: Node, numbers: Sequence[int]) -> int | None:
+    """The axis of the samples if the inputs with these numbers are spread along one that is not
+    that of the channels, and replicas may wait for each other."""
+    axes = {walk.layouts[node.inputs[i]].axis for i in numbers if walk.spreads(node.inputs[i])}
+    if walk.inner or len(axes) != 1 or axes == {node.inputs[0].ndim - 1} or any(
+            walk.spreads(t) for i, t in enumerate(node.inputs) if i not in numbers):
+        return None
+    return axes.pop()
+
+
+@RULES(BatchNormTrain)
+def normalised(walk: Walk, node: Node) -> Found:
+    """Means of x and of x^2 over all samples, from each replica's mean and variance, in double:
+    one exchange, and no digits lost where means are large."""
+    axis = _samples(walk, node, (0,))
+    if axis is None:
+        return None
+    (x, gamma, beta), eps = node.inputs, node.op.eps
+    own = walk.part(x, axis)
+    mean, var, _ = BatchNormStats(eps)(own)
+    share = prod(own.shape[:-1]) / prod(x.shape[:-1])
+    wide = cast(mean, "float64")
+    first = AllReduce()(wide * share)
+    second = AllReduce()((cast(var, "float64") + square(wide)) * share)
+    m = cast(first, gamma.dtype)
+    v = cast(maximum(second - square(first), 0.0), gamma.dtype)
+    scale = walk.whole(gamma) * rsqrt(v + eps)
+    y = cast((cast(own, gamma.dtype) - m) * scale + walk.whole(beta), x.dtype)
+    return [walk.spread_as(node, y, axis), Layout(WHOLE, m), Layout(WHOLE, v)]
+
+
+@RULES(BatchNormGrad)
+def normalised_gradient(walk: Walk, node: Node) -> Found:
+    """Sums over the samples of this replica, one exchange, then the gradient by x."""
+    axis = _samples(walk, node, (0, 4))
+    if axis is None:
+        return None
+    (x, gamma, mean, var, gy), dtype = node.inputs, node.inputs[1].dtype
+    own, g, m = walk.part(x, axis), walk.part(gy, axis), walk.whole(mean)
+    by_x, by_g = (AllReduce()(t) for t in BatchNormSums()(own, m, g))
+    rstd = rsqrt(walk.whole(var) + node.op.eps)
+    scale = walk.whole(gamma) * rstd
+    share = -1.0 / prod(x.shape[:-1])
+    slope, base = scale * square(rstd) * by_x * share, scale * by_g * share
+    # not (x - mean), which would then be kept from the forward pass
+    gx = cast(g, dtype) * scale + cast(own, dtype) * slope + (base - m * slope)
+    return [walk.spread_as(node, cast(gx, x.dtype), axis), Layout(WHOLE, by_x * rstd),
+            Layout(WHOLE, by_g)]
 
 
 # ------------------------------------------------------------------------------ tables

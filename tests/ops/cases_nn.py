@@ -5,7 +5,7 @@ from check import SIZES, Case
 from gpukeras.ops.nn import (LogSoftmax, LogSoftmaxGrad, SigmoidCrossEntropy, Softmax,
                              SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, SoftmaxGrad,
                              SparseSoftmaxCrossEntropy, SparseSoftmaxCrossEntropyGrad)
-from gpukeras.ops.norm import BatchNormGrad, BatchNormStats, BatchNormTrain
+from gpukeras.ops.norm import BatchNormGrad, BatchNormStats, BatchNormSums, BatchNormTrain
 
 ALL = ("float32", "float16", "float64")
 rng = np.random.default_rng(5)
@@ -51,6 +51,8 @@ CASES = [
     Case(SigmoidCrossEntropy(), ((4, 33), (4, 33)), batch=True),
     Case(SigmoidCrossEntropy(), (LARGE, np.eye(33)[LABELS]), grad=False),
     *(Case(BatchNormStats(1e-3), ((n, 5),), tolerance=3) for n in SIZES[2:]),
+    *(Case(BatchNormSums(), (shape, shape[-1:], shape), tolerance=3, batch=True)
+      for shape in ((3, 4, 5), (132, 33), (2, 9, 8, 33))),
     *(Case(BatchNormStats(1e-3), ((7, c),), tolerance=3) for c in SIZES[1:]),
     Case(BatchNormStats(1e-3), ((2, 9, 8, 33),), dtypes=ALL, tolerance=3, batch=True),
     *(Case(BatchNormTrain(1e-3), ((n, 5), *vectors(5)[:2]), tolerance=3) for n in SIZES[2:]),
