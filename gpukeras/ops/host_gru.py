@@ -11,7 +11,7 @@ import numpy as np
 
 from ..blas import bind_gemm
 from ..team import in_turn, team
-from .host_lstm import by_threads, is_fast, of_gates, stacked
+from .host_lstm import by_threads, is_fast, merged, of_gates, stacked, steps_together
 from .host_rnn import _APPLY, _SLOPE, Arrays, Run, _Chunk, _clear, _keep, _off
 
 _gemm = partial(bind_gemm, split=False)
@@ -180,7 +180,8 @@ class _Backward:
         one, dtype = (self.rows, self.units), inner.dtype
         self.sums = np.empty((3, hx.shape[2], self.units), dtype)
         self.sums_in = np.zeros((1 + self.units, self.units), dtype)
-        self.dz = np.empty((4, *one), dtype)        # of z, r, y, and of the inner product
+        self.group = steps_together(self.rows, self.hx)
+        self.all_dz = np.empty((4, self.group, *one), dtype)    # z, r, y, and the inner product
         self.gh, self.now, self.q, self.s, self.v = np.empty((5, *one), dtype)
         self.slope = np.empty((3, *one), dtype)
         self.chunks = _Chunk.walk(self.steps, 3 * self.inner[0].nbytes, not op.reverse)
@@ -204,7 +205,8 @@ class _Backward:
 
     def _step(self, k: int, n: int, t: int) -> list[Run]:
         """Step k of the walk forward, which is time t and the n-th of a chunk."""
-        op, now, dz = self.op, self.gh, self.dz
+        op, now = self.op, self.gh
+        self.dz = dz = self.all_dz[:, k % self.group]
         calls: list[Run] = []
         if op.sequence:
             now = self.now
@@ -215,8 +217,8 @@ class _Backward:
         gates = self._gates if is_fast(op) else self._any_gates
         calls += gates(k, now)
         calls += _clear(self.off, t, list(dz))
-        if op.weights:
-            calls += self._weights(k)
+        if op.weights and k % self.group == 0:
+            calls += self._weights(k, min(k + self.group, self.steps))
         if k or op.has_state:                       # gh already holds what goes past the products
             calls.append(stacked(dz[:2], self.to_h[:2], self.gh, True))
             if op.reset_after:
@@ -225,10 +227,11 @@ class _Backward:
             calls.append(stacked(dz[:3], self.to_x, self.gx_here[n]))
         return calls + _keep(self.off, t, [(self.gh, now)])
 
-    def _weights(self, k: int) -> list[Run]:
-        add, f, hx, dz = k + 1 < self.steps, self.features, self.hx[k], self.dz
+    def _weights(self, k: int, end: int) -> list[Run]:
+        add, f, hx = end < self.steps, self.features, merged(self.hx[k:end])
+        dz, inner = merged(self.all_dz[:, :end - k]), merged(self.inner[k:end])
         inner = (_gemm(hx[:, f:].T, dz[3], self.sums_in, accumulate=add) if self.op.reset_after
-                 else _gemm(self.inner[k].T, dz[2], self.sums_in[1:], accumulate=add))
+                 else _gemm(inner.T, dz[2], self.sums_in[1:], accumulate=add))
         return [stacked(of_gates(hx.T, 2), dz[:2], self.sums[:2], add),
                 _gemm(hx[:, :f + 1].T, dz[2], self.sums[2, :f + 1], accumulate=add), inner]
 

@@ -18,6 +18,7 @@ from .host_rnn import (_APPLY, _SLOPE, WORTH_SHARING, Arrays, Run, _Chunk, _clea
 # Products whose m * n * k is at most this need no packing in OpenBLAS's AVX-512 kernels: 102 to 108
 # GFLOP/s where those of twice the size reach 85 to 95.
 UNPACKED, MOST_PARTS = 1e6, 4
+LEAST_ROWS = 32                                     # of a product that is added to others
 
 
 def stacked(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool = False) -> Run:
@@ -44,6 +45,16 @@ def by_threads(rows: int, size: int) -> list[slice]:
     if crew.size == 1 or rows < 2 * crew.size or size < WORTH_SHARING:
         return [slice(rows)]
     return crew.split(rows)
+
+
+def steps_together(rows: int, hx: np.ndarray) -> int:
+    """Steps whose gradients of the weights are one product: several where the batch is small."""
+    return max(1, LEAST_ROWS // rows) if hx.flags.c_contiguous else 1
+
+
+def merged(x: np.ndarray) -> np.ndarray:
+    """(.., steps, rows, n) as (.., steps * rows, n), the same memory."""
+    return x.reshape(*x.shape[:-3], -1, x.shape[-1])
 
 
 def is_fast(op) -> bool:
@@ -202,7 +213,9 @@ class _Backward:
         self.steps, self.rows, self.units = self.c.shape
         one, dtype = (self.rows, self.units), c.dtype
         self.sums = np.empty((4, hx.shape[2], self.units), dtype)
-        self.dz, self.slope = np.empty((2, 4, *one), dtype)
+        self.group = steps_together(self.rows, self.hx)
+        self.all_dz = np.empty((4, self.group, *one), dtype)
+        self.slope = np.empty((4, *one), dtype)
         self.v = np.empty((3, *one), dtype)
         self.ue, self.e_old = np.empty((2, *one), dtype), np.empty(one, dtype)
         self.e = self.ue[1]                         # what reaches the cell from later steps
@@ -235,6 +248,7 @@ class _Backward:
     def _step(self, k: int, n: int, t: int) -> list[Run]:
         """Step k of the walk forward, which is time t and the n-th of a chunk."""
         op, now, masked = self.op, self.gh, self.off is not None
+        self.dz = dz = self.all_dz[:, k % self.group]
         calls: list[Run] = []
         if op.sequence:
             now = self.now
@@ -245,14 +259,16 @@ class _Backward:
         if masked:
             calls.append(partial(np.copyto, self.e_old, self.e))
         calls += self._gates(k, now) if is_fast(op) else self._any_gates(k, now)
-        calls += _clear(self.off, t, list(self.dz))
-        if op.weights:
-            calls.append(stacked(of_gates(self.hx[k].T), self.dz, self.sums,
-                                accumulate=k + 1 < self.steps))
+        calls += _clear(self.off, t, list(dz))
+        if op.weights and k % self.group == 0:
+            end = min(k + self.group, self.steps)
+            calls.append(stacked(of_gates(merged(self.hx[k:end]).T),
+                                 merged(self.all_dz[:, :end - k]), self.sums,
+                                 accumulate=end < self.steps))
         if k or op.has_state:
-            calls.append(stacked(self.dz, self.to_h, self.gh))
+            calls.append(stacked(dz, self.to_h, self.gh))
         if op.inputs:
-            calls.append(stacked(self.dz, self.to_x, self.gx_here[n]))
+            calls.append(stacked(dz, self.to_x, self.gx_here[n]))
         return calls + _keep(self.off, t, [(self.gh, now), (self.e, self.e_old)])
 
     def _gates(self, k: int, now: np.ndarray) -> list[Run]:
