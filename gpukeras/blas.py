@@ -29,9 +29,9 @@ import numpy as np
 from .team import Team, in_turn, team
 
 ROW_MAJOR, NO_TRANS, TRANS = 101, 111, 112
-# Floating point operations, some 0.5 ms on one core: a woken thread first runs on the core of the
-# one that woke it, so shorter work gains nothing (20e6: 0.23 ms alone, 0.24 ms on two).
-WORTH_SPLITTING = 5e7
+# Floating point operations, some 0.2 ms on one core.  A woken thread may need as long to start; team
+# times both ways and takes the faster one, so the trial costs little where it does.
+WORTH_SPLITTING = 1.9e7
 # OpenBLAS's AVX-512 kernels do not pack where m * n * k is at most a million: 104 to 110
 # GFLOP/s where those that pack reach 87 to 95, so larger products are cut to that size.
 # Where all of m, n, k are larger than PACKING_PAYS they are no slower whole.
