@@ -1,7 +1,8 @@
 """The factor of the loss in training with float16: its state on the device, and how it changes."""
 from . import backend as K
+from .graph.halves import HALF
 from .graph.op import unmarked
-from .ops.math import logical_and, where
+from .ops.math import Cast, logical_and, where
 from .ops.shape import pack
 
 FIRST_SCALE, GROWTH_STEPS = 2.0 ** 15, 2000
@@ -64,7 +65,10 @@ def all_finite(grads):
     """
     kinds = {}
     for g in grads:
-        kinds.setdefault(K.dtype(g), []).append(unmarked(g))
+        g = unmarked(g)
+        if type(g.node.op) is Cast and g.node.inputs[0].dtype in HALF:
+            g = g.node.inputs[0]                   # as it is finite, and as the update reads it
+        kinds.setdefault(K.dtype(g), []).append(g)
     found = None
     for group in kinds.values():
         flat = pack(group) if len(group) > 1 else group[0]

@@ -12,7 +12,7 @@ from .broadcast import expand_dims, normal_axes, reshape, squeeze, sum_
 from .math import cast, common_dtype
 from .plans_copy import (plan_concat, plan_pack, plan_pad, plan_repeat, plan_reverse, plan_shift,
                          plan_slice, plan_tile, plan_transpose, plan_unslice)
-from .record import Kernel
+from .record import VIEW, Kernel
 
 
 class Transpose(Op):
@@ -350,6 +350,28 @@ class Pack(Op):
         for x, offset in zip(xs, offsets):
             out[offset:offset + x.size] = x.reshape(-1)
         return out
+
+
+class Part(Op):
+    """The elements of a vector from `start` on, in a shape; they stay where they are."""
+
+    params = ("start", "shape")
+    view = True
+    cuda = VIEW
+
+    def infer(self, x: TensorType) -> TensorType:
+        end = self.start + prod(self.shape)
+        if x.ndim != 1 or (x.shape[0] is not None and end > x.shape[0]):
+            raise ShapeError(f"got {x}, expected a vector of at least {end} elements")
+        return x.with_shape(self.shape)
+
+    def grad(self, node: Node, gy: Tensor):
+        x, = node.inputs
+        size = prod(self.shape)
+        return (pad(reshape(gy, (size,)), [(self.start, x.shape[0] - self.start - size)]),)
+
+    def numpy(self, x):
+        return x[self.start:self.start + prod(self.shape)].reshape(self.shape)
 
 
 def pack_offsets(xs: Sequence[Any]) -> list[int]:

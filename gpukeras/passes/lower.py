@@ -8,7 +8,7 @@ types.
 """
 from __future__ import annotations
 
-from ..graph import Constant, Graph, Node, Op, Tensor, apply, toposort
+from ..graph import Constant, Graph, Mark, Node, Op, Tensor, apply, toposort
 from ..graph.halves import HALF
 from ..graph.leaves import Leaf
 from ..ops import broadcast as b
@@ -20,8 +20,8 @@ from ..ops.scan import Scan
 from .rules import is_elementwise
 
 # of rounded numbers these make nothing but rounded numbers
-_KEEPS = (b.BroadcastTo, b.Reshape, m.Relu, m.ReluGrad, m.Neg, m.Abs, m.Sign, m.Maximum, m.Minimum,
-          m.Copy, m.StopGradient, m.Where, MaxPool, s.Transpose, s.Slice, s.Concat, s.Pad, s.Tile,
+_KEEPS = (Mark, b.BroadcastTo, b.Reshape, m.Relu, m.ReluGrad, m.Neg, m.Abs, m.Sign, m.Maximum,
+          m.Minimum, m.Copy, m.StopGradient, m.Where, MaxPool, s.Transpose, s.Slice, s.Concat, s.Pad, s.Tile,
           s.Repeat, s.Reverse, s.Pack, s.Shift)
 
 

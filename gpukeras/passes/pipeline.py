@@ -13,6 +13,7 @@ from .condense import condense
 from .epilogues import epilogues
 from .expand import expand
 from .fuse import fuse
+from .halve import halve
 from .layout import layout
 from .lower import lower
 from .narrow import narrow
@@ -39,6 +40,7 @@ PASSES: list[tuple[str, Callable[[Graph, Target], Graph]]] = [
     ("near", near),
     ("attach", attach),
     ("pool", lambda graph, target: pool(graph)),
+    ("halve", lambda graph, target: halve(graph) if target.kernels else graph),
     ("epilogues", epilogues),
     ("fuse", fuse),
     ("write out", lambda graph, target: write_out(graph)),

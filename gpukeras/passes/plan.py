@@ -184,7 +184,7 @@ def _take_over(v: Value, dying: list[Value], step: Step | None) -> Value | None:
         if d.kind != "temp" or _size(d) != _size(v) or d.type.itemsize != v.type.itemsize:
             continue
         reads = [u for u in step.ins if u.root()[0] is d]
-        if reads and all(u.type.size == v.type.size for u in reads):
+        if reads and all(u.type.size == v.type.size and not u.root()[1] for u in reads):
             return d
     return None
 

@@ -9,6 +9,7 @@ from ..graph.leaves import Leaf
 from ..graph.origin import NOWHERE
 from ..ops.linalg import Dot
 from ..ops.math import Copy
+from ..ops.shape import Part
 
 
 @dataclass(eq=False)
@@ -101,7 +102,8 @@ def make_schedule(graph: Graph, together: bool = False) -> Schedule:
         ins = tuple(values[t] for t in node.inputs)
         if node.op.view:
             t = node.outputs[0]
-            values[t] = Value(t.type, "temp", t, base=ins[0])
+            start = node.op.start * t.type.itemsize if isinstance(node.op, Part) else 0
+            values[t] = Value(t.type, "temp", t, base=ins[0], offset=start)
             continue
         outs = tuple(Value(t.type, "temp", t) for t in node.outputs)
         values.update(zip(node.outputs, outs))

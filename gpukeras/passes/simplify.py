@@ -4,10 +4,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..graph import Constant, Graph, Mark, Node, Tensor, broadcast_shapes, is_float, rebuild
+from ..graph.halves import HALF
 from ..ops import broadcast as b
 from ..ops import math as m
 from ..ops import shape as s
 from ..ops.linalg import Dot
+from ..ops.reduce import ArgMax
 from .rules import Rules, made_by, scalar
 
 RULES = Rules()
@@ -38,6 +40,23 @@ def write_out(graph: Graph) -> Graph:
 def drop_mark(node: Node) -> Tensor | None:
     """mark(x) -> x            gradient marks stay for `pool`, which looks for them"""
     return None if node.op.tag == "gradient" else node.inputs[0]
+
+
+@rule(Mark)
+def mark_before_widening(node: Node) -> Tensor | None:
+    """mark(cast(x:f16, f32)) -> cast(mark(x), f32)     the optimizer reads 16-bit gradients"""
+    x, = node.inputs
+    if node.op.tag != "gradient" or not made_by(x, m.Cast) or x.node.inputs[0].dtype not in HALF:
+        return None
+    return m.cast(node.op(x.node.inputs[0]), x.dtype)
+
+
+@rule(ArgMax)
+def argmax_before_widening(node: Node) -> Tensor | None:
+    """argmax(cast(x:f16, f32)) -> argmax(x)            no two numbers become one"""
+    x, = node.inputs
+    wide = made_by(x, m.Cast) and is_float(x.dtype) and x.node.inputs[0].dtype in HALF
+    return node.op(x.node.inputs[0]) if wide else None
 
 
 @rule(m.StopGradient)

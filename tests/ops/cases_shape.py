@@ -4,7 +4,7 @@ from check import SIZES, Case
 
 from gpukeras.ops.broadcast import (BroadcastLike, BroadcastTo, DynamicReshape, ExpandDims, Reshape,
                                     ReshapeLike, Shape, Squeeze)
-from gpukeras.ops.shape import (Concat, ConcatGrad, Pack, Pad, Repeat, Reverse, Shift, Slice,
+from gpukeras.ops.shape import (Concat, ConcatGrad, Pack, Pad, Part, Repeat, Reverse, Shift, Slice,
                                 SliceGrad, Tile, Transpose, Unslice)
 
 FULL = (None, None, None)
@@ -38,6 +38,7 @@ CASES = [
     *(Case(Reverse((0,)), ((n,),)) for n in SIZES),
     Case(Reverse((0, 2)), ((3, 4, 5),)),
     Case(Pack(), ((3, 4), (33,), ()), grad=False),
+    Case(Part(5, (2, 3)), ((13,),)),
     Case(Reshape((6, -1)), ((4, 9),)),
     Case(ReshapeLike(), ((4, 9), (6, 6))),
     Case(DynamicReshape((2, 6)), ((3, 4), np.array([2, 6], "int32"))),

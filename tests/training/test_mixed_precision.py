@@ -4,6 +4,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+from counting import counting, kinds, training_step
 
 from gpukeras import backend as K
 from gpukeras import devices, layers, mixed_precision, optimizers
@@ -155,6 +156,11 @@ def mlp():
             layers.Dropout(0.1), layers.Dense(10, activation="softmax")]
 
 
+def wide_mlp():
+    return [layers.Dense(400, activation="relu", input_shape=(784,)),
+            layers.Dense(10, activation="softmax")]
+
+
 def cnn():
     return [layers.Reshape((8, 8, 1), input_shape=(8, 8)),
             layers.Conv2D(8, 3, padding="same", use_bias=False), layers.BatchNormalization(),
@@ -254,6 +260,24 @@ def test_gradients_are_near_those_of_float64(policy, device):
             continue                               # of a bias in front of a normalisation: nothing
         error = np.linalg.norm(got - want) / np.linalg.norm(want)
         assert error < 12 * ERROR[policy], (want.shape, error)
+
+
+# layers, policy: most nodes of a training step
+NODES = {("mlp", None): 10, ("mlp", "mixed_bfloat16"): 12, ("mlp", "mixed_float16"): 14,
+         ("cnn", "mixed_bfloat16"): 21, ("cnn", "mixed_float16"): 21}
+
+
+@pytest.mark.parametrize("name, policy", NODES)
+def test_a_step_has_few_launches(name, policy):
+    """All weights are cast in one launch; the optimizer reads 16-bit gradients as they are."""
+    with counting():
+        mixed_precision.set_global_policy(policy)
+        build = {"mlp": wide_mlp, "cnn": cnn}[name]
+        x = np.zeros((32, 784) if name == "mlp" else (32, 8, 8), "f4")
+        model = Sequential(build())
+        model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+        nodes = kinds(training_step(model, x, np.zeros((32, 10), "f4")))
+    assert 0.9 * NODES[name, policy] <= sum(nodes.values()) <= NODES[name, policy], nodes
 
 
 # ---------------------------------------------------------------- files
