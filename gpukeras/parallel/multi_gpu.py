@@ -1,8 +1,9 @@
 """multi_gpu_model: Keras's way to train on several GPUs of one machine.
 
-What a parallel model computes does not depend on how many devices it names: losses, gradients,
-batch statistics and dropout masks are those of the whole batch. In this version one device of the
-process does all of it; to use several GPUs, start one process for each (gpukeras.hvd).
+Each device runs a compiled replica of the step on its rows of the batch (gpukeras/replicated.py).
+What a parallel model computes does not depend on how many devices there are, but for rounding:
+losses, gradients, metrics, batch statistics and dropout masks are those of the whole batch. With
+`gpukeras.config.deterministic = "across devices"` not even rounding differs.
 """
 import os
 from functools import partial
@@ -27,7 +28,7 @@ def multi_gpu_model(model, gpus=None, cpu_merge=True, cpu_relocation=False):
 
     # Raises
         ValueError: for fewer than two devices, or more than there are. GPUKERAS_VIRTUAL_DEVICES=n
-            stands for n devices on any machine.
+            stands for n devices on any machine: threads of a CPU, or replicas that share a GPU.
     """
     there = devices_there()
     gpus = len(there) if gpus is None else gpus

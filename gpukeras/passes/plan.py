@@ -45,7 +45,8 @@ def _elide_packs(schedule: Schedule, movable: frozenset[int]) -> set[int]:
         for value, start in zip(step.ins, offsets):
             root, skip = value.root()
             at = start * whole.type.itemsize
-            if ((root.kind == "temp" or id(root) in movable) and not skip and root.type.nbytes == value.type.nbytes
+            if ((root.kind == "temp" or id(root) in movable) and not skip
+                    and root.type.nbytes == value.type.nbytes
                     and id(root) not in outputs and id(root) not in packed):
                 root.base, root.offset = whole, at
             else:

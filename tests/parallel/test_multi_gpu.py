@@ -103,3 +103,89 @@ def test_without_gpus_and_virtual_devices_it_says_what_is_there(monkeypatch):
         multi_gpu_model(models.Sequential([layers.Dense(1, input_shape=(1,))]), 2)
     with pytest.raises(ValueError, match="`gpus=0`"):
         multi_gpu_model(models.Sequential([layers.Dense(1, input_shape=(1,))]))
+
+
+# ------------------------------------------------------------------ every way to feed a model
+
+class Batches(utils.Sequence):
+    """Batches of 7, 8, 9 and 10 rows."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        x = np.random.default_rng(i).normal(size=(7 + i, 5))
+        return x, (x[:, :1] > 0).astype("f4")
+
+
+def parallel(template, count):
+    return multi_gpu_model(template, count) if count > 1 else template
+
+
+def generators(count):
+    template = models.Sequential([layers.Dense(4, activation="relu", input_shape=(5,)),
+                                  layers.BatchNormalization(),
+                                  layers.Dense(1, activation="sigmoid")])
+    model = parallel(template, count)
+    model.compile(optimizers.SGD(0.1), "binary_crossentropy", metrics=["accuracy"])
+    history = model.fit_generator(Batches(), epochs=2, verbose=0, shuffle=False,
+                                  validation_data=Batches(), validation_steps=4)
+    return [*template.get_weights(), *history.history.values(),
+            model.evaluate_generator(Batches()), model.predict_generator(Batches()),
+            model.train_on_batch(*Batches()[0]), model.test_on_batch(*Batches()[1]),
+            model.predict_on_batch(Batches()[2][0])]
+
+
+def several_inputs_and_outputs(count):
+    a, b = Input((3,)), Input((2,))
+    inner = models.Sequential([layers.Dense(4, activation="tanh", input_shape=(5,)),
+                               layers.Dropout(0.2)])
+    h = inner(layers.concatenate([a, b]))
+    template = models.Model([a, b], [layers.Dense(1, name="p")(h),
+                                     layers.Dense(3, activation="softmax", name="q")(h)])
+    model = parallel(template, count)
+    model.compile(optimizers.SGD(0.1, clipnorm=0.5), ["mse", "categorical_crossentropy"],
+                  metrics={"q": ["accuracy"]}, loss_weights=[1.0, 0.5])
+    rng = np.random.default_rng(0)
+    x = [rng.normal(size=(11, 3)), rng.normal(size=(11, 2))]
+    y = [rng.normal(size=(11, 1)), np.eye(3)[rng.integers(0, 3, 11)]]
+    history = model.fit(x, y, epochs=3, batch_size=4, verbose=0)
+    return [*template.get_weights(), *history.history.values(), *model.predict(x),
+            model.evaluate(x, y, verbose=0)]
+
+
+def steps_with_weights(count):
+    template = models.Sequential([
+        layers.Masking(input_shape=(6, 3)), layers.GRU(4, return_sequences=True),
+        layers.TimeDistributed(layers.Dense(2, activation="softmax"))])
+    model = parallel(template, count)
+    model.compile(optimizers.SGD(0.2), "categorical_crossentropy", metrics=["accuracy"],
+                  weighted_metrics=["mse"], sample_weight_mode="temporal")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(10, 6, 3)), np.eye(2)[rng.integers(0, 2, (10, 6))]
+    x[3:, 4:] = 0
+    history = model.fit(x, y, sample_weight=rng.random((10, 6)), epochs=3, batch_size=4, verbose=0)
+    return [*template.get_weights(), *history.history.values()]
+
+
+def states_that_stay(count):
+    template = models.Sequential([layers.LSTM(4, stateful=True, batch_input_shape=(6, 5, 3)),
+                                  layers.Dense(2)])
+    model = parallel(template, count)
+    model.compile(optimizers.SGD(0.1), "mse")
+    x = np.random.default_rng(0).normal(size=(12, 5, 3))
+    model.fit(x, np.ones((12, 2)), batch_size=6, epochs=2, verbose=0, shuffle=False)
+    template.reset_states()
+    return [*template.get_weights(), model.predict(x, batch_size=6)]
+
+
+@pytest.mark.parametrize("program", [generators, several_inputs_and_outputs, steps_with_weights,
+                                     states_that_stay])
+def test_what_three_devices_do_is_what_one_does(program):
+    results = []
+    for count in (1, 3):
+        K.clear_session()
+        np.random.seed(1)
+        results.append(program(count))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
