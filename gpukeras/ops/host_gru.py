@@ -69,7 +69,8 @@ class _Forward:
                                   op.reverse)
         self.kept = bool(rest)
         if rest:
-            self.hx, self.inner, self.gates = rest[0][:, part], rest[2][:, part], rest[1][:, :, part]
+            hx, gates, inner = rest
+            self.hx, self.gates, self.inner = hx[:, part], gates[:, :, part], inner[:, part]
         else:                                       # memory for a few steps, used again and again
             most = max(k.count for k in self.chunks)
             self.hx = np.empty((most + 1, self.rows, weights.shape[1]), dtype)

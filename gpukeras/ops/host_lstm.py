@@ -279,7 +279,8 @@ class _Backward:
         y, c, a, dz, v, p, s = self.z[k], self.c[k], self.a[k], self.dz, self.v, self.p, self.s
         (i, f, o, g), (u, e) = y, self.ue
         return [partial(mul, now, o, p), partial(mul, p, a, v[2]), partial(mul, v[2], a, s),
-                partial(sub, p, s, p), partial(add, p, e, p), partial(mul, p, i, u), partial(mul, p, f, e),
+                partial(sub, p, s, p), partial(add, p, e, p), partial(mul, p, i, u),
+                partial(mul, p, f, e),
                 partial(mul, u, g, v[0]), partial(mul, e, c, v[1]), partial(mul, v[0], g, s),
                 partial(sub, u, s, dz[3]), partial(mul, v, y[:3], dz[:3]),
                 partial(sub, v, dz[:3], dz[:3])]

@@ -1,4 +1,4 @@
-"""Whole recurrent layers with the batch cut over threads: the same rows of cases, the same values."""
+"""Whole recurrent layers, the batch cut over threads: the same rows of cases, the same values."""
 import check
 import pytest
 from cases_rnn import CASES as ROWS

@@ -1,4 +1,4 @@
-"""Recurrent sequences: ops/rnn.py, lstm.py, gru.py. Whole sequences against the scan of one step."""
+"""Recurrent sequences: ops/rnn.py, lstm.py, gru.py. Whole sequences against the scan of a step."""
 import numpy as np
 from check import Case
 
