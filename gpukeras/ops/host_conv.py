@@ -29,7 +29,7 @@ import numpy as np
 
 from ..blas import bind_gemm, bind_stack, workers
 from ..team import in_turn
-from . import host_winograd
+from . import host_scatter, host_winograd
 from .host_block import Block, Run, share_out
 from .window import Geometry, padded_shape
 
@@ -286,6 +286,9 @@ def bind_conv_grad_input(gy: np.ndarray, w: np.ndarray, gx: np.ndarray, g: Geome
         return None
     if _pointwise(g):
         return bind_gemm(matrix(gy), w.reshape(g.channels, -1).T, matrix(gx))
+    shape = host_scatter.saves(g, w.shape[-1], gx.dtype)
+    if shape is not None:
+        return host_scatter.bind_conv_grad_input(gy, w, gx, shape)
     shape = host_winograd.best_back(g, w.shape[-1], gx.dtype)
     if shape is not None:
         return host_winograd.bind_conv_grad_input(gy, w, gx, shape)

@@ -78,18 +78,19 @@ def _polynomial(roots: tuple[Fraction, ...]) -> list[Fraction]:
 class Shape:
     """Sizes of one convolution: rows of pixels with borders, `groups` of m output rows an image."""
 
-    def __init__(self, g: Geometry, filters: int, m: int) -> None:
+    def __init__(self, g: Geometry, filters: int, m: int, scatter: bool = False) -> None:
+        """scatter: for host_scatter.py, where places have no border."""
         self.g, self.filters, self.channels, self.m = g, filters, g.channels, m
         self.r, self.taps = g.window[0], prod(g.window[1:])
         self.n = m + self.r - 1
         self.groups = -(-g.out[0] // m)
         self.low, (self.left, right) = g.pads[0][0], (g.pads[1:] or ((0, 0),))[0]
-        inside, self.out = prod(g.size[1:]), prod(g.out[1:])
+        self.inside, self.out = prod(g.size[1:]), prod(g.out[1:])
         # a row's last border is the next one's first
-        row = max(inside + max(self.left, right), self.out)
+        row = max(self.inside + max(self.left, right), self.out)
         even = -(-row // self.taps) * self.taps
         spare = (even - self.out) * PRODUCT * filters
-        self.unfolds = self.taps > 1 and UNFOLD * self.out < spare
+        self.unfolds = scatter or self.taps > 1 and UNFOLD * self.out < spare
         self.width, self.width_out = (row, self.out) if self.unfolds else (even, even)
 
     def cost(self) -> float:
@@ -108,17 +109,20 @@ class Shape:
 
 def best(g: Geometry, filters: int, dtype: np.dtype) -> Shape | None:
     """How to do this convolution; None: the plain products of host_conv.py are faster."""
-    if not config.winograd:
-        return None
-    if (dtype != np.float32 or g.window[0] not in ROWS or len(g.window) > 2 or prod(g.strides) > 1
-            or prod(g.dilation) > 1 or any(p >= k for pair, k in zip(g.pads, g.window)
-                                           for p in pair)):
+    if not usable(g, dtype):
         return None
     shape = min((Shape(g, filters, m) for m in ROWS[g.window[0]]), key=Shape.cost)
-    return shape if shape.cost() < _plain(g, filters) else None
+    return shape if shape.cost() < plain_cost(g, filters) else None
 
 
-def _plain(g: Geometry, filters: int) -> float:
+def usable(g: Geometry, dtype: np.dtype) -> bool:
+    """Whether this is a convolution for the algorithm."""
+    return (config.winograd and dtype == np.float32 and g.window[0] in ROWS and len(g.window) <= 2
+            and prod(g.strides) == prod(g.dilation) == 1
+            and all(p < k for pair, k in zip(g.pads, g.window) for p in pair))
+
+
+def plain_cost(g: Geometry, filters: int) -> float:
     """ns of the plain products, without their copies."""
     return PRODUCT * g.images * g.places * g.taps * g.channels * filters
 
@@ -131,7 +135,7 @@ def best_back(g: Geometry, filters: int, dtype: np.dtype) -> Shape | None:
     back = g._replace(size=g.out, out=g.size, channels=filters, pads=pads)
     shape = best(back, g.channels, dtype)
     # the plain way may scatter gy instead of gathering it
-    return shape if shape is not None and shape.cost() < _plain(g, filters) else None
+    return shape if shape is not None and shape.cost() < plain_cost(g, filters) else None
 
 
 def cut(shape: Shape, itemsize: int) -> list[Block]:

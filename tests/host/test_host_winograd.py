@@ -4,7 +4,7 @@ import pytest
 from test_host_conv import by_torch
 
 from gpukeras import blas
-from gpukeras.ops import host_block, host_conv, host_conv_pool, host_winograd, window
+from gpukeras.ops import host_block, host_conv, host_conv_pool, host_scatter, host_winograd, window
 from gpukeras.ops.conv_pool import ConvMaxPool, MaskedConvWeightGrad
 from gpukeras.team import Team
 
@@ -29,9 +29,10 @@ def arrangement(request, monkeypatch):
     """Every case alone, and over a team in small blocks."""
     size, block = request.param
     crew = Team(size)
-    for module in (blas, host_conv, host_block, host_conv_pool, host_winograd):
+    for module in (blas, host_conv, host_block, host_conv_pool, host_scatter, host_winograd):
         monkeypatch.setattr(module, "workers", lambda: crew)
     monkeypatch.setattr(host_winograd, "BLOCK_BYTES", block)
+    monkeypatch.setattr(host_scatter, "BLOCK_BYTES", block)
     monkeypatch.setattr(host_winograd, "LEAST_ROWS", min(192, block // 100))
     monkeypatch.setattr(host_block, "WORTH_SPLITTING", 0)
 
@@ -68,6 +69,30 @@ def test_forward_and_both_gradients_agree_with_torch(name, unfolds, monkeypatch)
                                    ("y", "gx", "gw")):
             np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-11,
                                        err_msg=f"{what} of {name}")
+
+
+@pytest.mark.parametrize("name", [n for n, case in CASES.items() if len(case[1]) == 2])
+def test_scattered_gradient_agrees_with_torch(name):
+    shape, kernel, filters, pads, m = CASES[name]
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal(shape), rng.standard_normal(kernel + (shape[-1], filters))
+    gy = rng.standard_normal(by_torch(x, w, None, (1, 1), pads, (1, 1)))
+    gx = np.full_like(x, np.nan)
+    g = window.geometry(shape, kernel, (1, 1), pads, (1, 1))
+    how = host_winograd.Shape(g, filters, m, scatter=True)
+    run = host_scatter.bind_conv_grad_input(gy, w, gx, how)
+    for _ in range(2):
+        run()
+        np.testing.assert_allclose(gx, by_torch(x, w, gy, (1, 1), pads, (1, 1))[1], rtol=1e-11,
+                                   atol=1e-11)
+        gy[...] = rng.standard_normal(gy.shape)
+
+
+def test_scattering_is_for_large_windows_on_small_images():
+    valid = window.geometry((128, 12, 12, 32), (5, 5), (1, 1), ((0, 0), (0, 0)), (1, 1))
+    same = window.geometry((32, 16, 16, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    kind = np.dtype("float32")
+    assert host_scatter.saves(valid, 64, kind) and not host_scatter.saves(same, 32, kind)
 
 
 @pytest.mark.parametrize("size, channels", [(3, 64), (5, 32)])
