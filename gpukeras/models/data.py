@@ -39,7 +39,7 @@ def as_array(x, kind, name):
     if hasattr(x, "to_numpy"):
         x = x.to_numpy()                                     # pandas
     elif hasattr(x, "toarray"):
-        x = x.toarray()                                      # scipy.sparse
+        x = SparseRows(x)                                    # scipy.sparse
     else:
         x = adopt(x)
     if not is_array(x):
@@ -90,6 +90,23 @@ def _type_fix(kind):
             "c": "x.real, or real and imaginary part as two channels",
             "M": "x.astype('int64'), as a count of time units",
             "m": "x.astype('int64'), as a count of time units"}.get(kind, "x.astype('float32')")
+
+
+class SparseRows:
+    """A matrix of scipy.sparse, of which the rows that are asked for become dense."""
+
+    def __init__(self, matrix):
+        self.matrix = matrix.tocsr()
+        self.shape, self.dtype = matrix.shape, matrix.dtype
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        return self.matrix[rows].toarray()
+
+    def __array__(self, dtype=None, copy=None):
+        return self.matrix.toarray().astype(dtype or self.dtype, copy=False)
 
 
 # ---------------------------------------------------------------- all arrays of one side

@@ -7,7 +7,7 @@ import pytest
 
 from gpukeras import backend as K
 from gpukeras.layers import Dense
-from gpukeras.models import Sequential
+from gpukeras.models import Sequential, data
 from gpukeras.utils import HDF5Matrix
 
 h5py = pytest.importorskip("h5py")
@@ -63,7 +63,7 @@ _MEMORY = """
 import resource, sys
 import h5py, numpy as np
 from gpukeras.layers import Dense
-from gpukeras.models import Sequential
+from gpukeras.models import Sequential, data
 rows, kind = int(sys.argv[2]), sys.argv[3]
 model = Sequential([Dense(1, input_shape=(2000,))])
 model.compile('sgd', 'mse')
@@ -92,3 +92,32 @@ def test_large_data_are_not_copied_whole(tmp_path, kind):
     done = subprocess.run([sys.executable, "-c", _MEMORY, path, str(rows), kind],
                           capture_output=True, text=True, check=True)
     assert int(done.stdout.split()[-1]) < 25
+
+
+def test_rows_of_sparse_matrices_become_dense_batch_by_batch():
+    sparse = pytest.importorskip("scipy.sparse")
+    x = np.where(abs(X) > 0.5, X, 0)
+    expected = trained(x, Y, validation_split=0.3)
+    for kind in (sparse.csr_matrix, sparse.coo_matrix, sparse.csc_array):
+        for a, b in zip(trained(kind(x), Y, validation_split=0.3), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5)
+    model = Sequential([Dense(3, activation="softmax", input_shape=(3,))])
+    model.compile("sgd", "categorical_crossentropy")
+    kinds = np.eye(3)[np.arange(23) % 3]
+    assert (model.test_on_batch(sparse.csr_matrix(x), sparse.csr_matrix(kinds))
+            == pytest.approx(model.test_on_batch(x, kinds)))
+    model.fit(sparse.csr_matrix(x), sparse.csr_matrix(kinds), class_weight={0: 1, 1: 2, 2: 3},
+              verbose=0)
+    huge = sparse.coo_matrix((np.ones(4), (range(4), (0, 5, 7, 9))), shape=(4, 10 ** 7))
+    largest = []
+
+    class Rows(data.SparseRows):
+        def __getitem__(self, rows):
+            found = super().__getitem__(rows)
+            largest.append(len(found))
+            return found[:, :3]
+
+    rows = Rows(huge)
+    rows.shape = (4, 3)
+    model.predict(rows, batch_size=1)
+    assert max(largest) == 1
