@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
+import numpy as np
+
 from .config import flag
 from .denormals import flushing
 
@@ -72,6 +74,7 @@ class _Member:
 
     def _work(self) -> None:
         flushing()[0]()                             # as the caller's thread does
+        np.seterr(all="ignore")
         while True:
             self.go.acquire()
             try:

@@ -104,8 +104,9 @@ class HostExecutable(Executable):
         self._hold()
         self._flush()
         try:
-            for call in calls:
-                call()
+            with np.errstate(all="ignore"):        # a training that diverges ends in nan, quietly
+                for call in calls:
+                    call()
         except Exception as error:
             raise self._placed(error, calls.index(call)) from error
         finally:

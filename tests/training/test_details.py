@@ -127,3 +127,10 @@ def test_a_subclass_that_forgot_super_is_told():
 
     with pytest.raises(RuntimeError, match="forgot to call"):
         Forgot()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_training_that_diverges_does_so_quietly():
+    model = dense()
+    model.compile("sgd", "mse")
+    assert history(model, X, np.full((20, 2), 1e30))["loss"] == [np.inf]
