@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 from ..utils.generic_utils import Progbar
+from ..utils.io_utils import atomic_write
 from .base import BatchLogs, Callback
 
 
@@ -142,6 +143,23 @@ class CSVLogger(Callback):
         row = {name: _cell(logs[name]) if name in logs else "NA" for name in self.keys}
         self.writer.writerow({"epoch": epoch, **row})
         self.csv_file.flush()
+
+    def get_state(self):
+        """For `BackupAndRestore`: what the file holds."""
+        self.csv_file.flush()
+        with open(self.filename, newline="", encoding="utf-8") as file:
+            return {"text": file.read(), "keys": self.keys, "has_writer": self.writer is not None}
+
+    def set_state(self, state):
+        """Give the file the lines that it had, so that no epoch is missing or there twice."""
+        self.csv_file.close()
+        with atomic_write(self.filename) as part, open(part, "w", newline="",
+                                                       encoding="utf-8") as file:
+            file.write(state["text"])
+        self.csv_file = open(self.filename, "a", newline="", encoding="utf-8")
+        self.keys, self.append_header = state["keys"], not state["text"]
+        if state["has_writer"]:
+            self.writer = csv.DictWriter(self.csv_file, ["epoch", *self.keys], delimiter=self.sep)
 
     def on_train_end(self, logs=None):
         self.csv_file.close()

@@ -1,7 +1,9 @@
 """Feeds: where a loop gets its batches from, one after the other.
 
 A loop calls `begin` at the start of an epoch, then for each step `take(i)`, which makes the next
-batch ready and returns its size, and `run`, which runs the compiled step on it.
+batch ready and returns its size, and `run`, which runs the compiled step on it. `snapshot` tells
+where a feed is, and `resume(state, step)` brings a new one there: `step` batches into an epoch, or
+to the end of one.
 """
 import itertools
 
@@ -11,6 +13,7 @@ from .. import backend as K
 from ..devices import DeviceArray, Inlet, on_host
 from ..devices import current as current_device
 from ..graph.halves import numpy_dtype, values_dtype
+from ..utils.data_utils import is_sequence
 from .data import batches, shuffled
 from .steps import Resident
 
@@ -27,6 +30,7 @@ class ArrayFeed:
 
     units = "samples"
     together = 1                                   # batches that `take` makes ready
+    random_is_kept = True                          # whether a backup sets the random generators
 
     def __init__(self, step, arrays, batch_size, shuffle=False):
         self.step, self.batch_size, self.shuffle = step.fed_with(arrays), batch_size, shuffle
@@ -86,6 +90,24 @@ class ArrayFeed:
     def close(self):
         """Called after the last epoch, also if it failed."""
 
+    def snapshot(self):
+        return {"count": self.count, "batch_size": self.batch_size, "index": self.index}
+
+    def resume(self, state, step):
+        if (state.get("count"), state.get("batch_size")) != (self.count, self.batch_size) or (
+                (state["index"] is None) != (self.index is None)):
+            raise ValueError(
+                f"The backup is of {state.get('count')} samples in batches of "
+                f"{state.get('batch_size')}, and this training has {self.count} in batches of "
+                f"{self.batch_size}. Try: the data of that time, or remove the backup")
+        if self.index is not None:
+            self.index = np.array(state["index"], self.index.dtype)
+        if step:
+            self._enter(self.bounds[step][0] if step < self.steps else self.count)
+
+    def _enter(self, done):
+        """Go on in an epoch whose first `done` samples have been."""
+
 
 class StreamFeed(ArrayFeed):
     """Arrays that a GPU cannot hold at once: the next batch is on its way while a step runs."""
@@ -141,7 +163,11 @@ class ResidentFeed(ArrayFeed):
 
     def begin(self):
         super().begin()
-        self.step.resident.begin(np.arange(self.count) if self.index is None else self.index)
+        self._enter(0)
+
+    def _enter(self, done):
+        order = np.arange(self.count) if self.index is None else self.index
+        self.step.resident.begin(order, done)
 
     def run(self):
         start, end = self._now
@@ -240,6 +266,7 @@ class StepsFeed:
     units = "steps"
     together = 1
     count = _now = None
+    random_is_kept = True
 
     def __init__(self, step, given, steps):
         self.step, self.steps = step.fed_with(given, as_one=True), steps
@@ -264,6 +291,12 @@ class StepsFeed:
     def close(self):
         pass
 
+    def snapshot(self):
+        return {}
+
+    def resume(self, state, step):
+        pass
+
 
 class GeneratorFeed:
     """Batches from a Python generator or a Sequence, checked one by one.
@@ -284,6 +317,7 @@ class GeneratorFeed:
         self.model, self.kind, self.source = model, kind, source
         self.class_weight, self._steps, self._enqueuer = class_weight, steps, enqueuer
         self._batches, self._done = iter(enqueuer), 0
+        self.random_is_kept = is_sequence(source)  # a generator draws as it is resumed
         self._now = None                           # (step, arrays, whether they are on their way)
         driver = getattr(current_device(), "driver", None)
         self._inlet = None if driver is None else Inlet(driver)
@@ -330,6 +364,20 @@ class GeneratorFeed:
     def end(self):
         if self._steps is None:                    # else a Sequence goes on where it is
             self._enqueuer.end_epoch()
+
+    def snapshot(self):
+        place = self._enqueuer.snapshot() if is_sequence(self.source) else None
+        return {"done": self._done, "place": place}
+
+    def resume(self, state, step):
+        if is_sequence(self.source):
+            self._enqueuer.resume(state["place"])
+            self._done = state["done"]
+        while self._done < state["done"]:          # with the random numbers of the first time
+            if next(self._batches, None) is None:
+                raise ValueError(f"The generator ended after {self._done} batches; the backup was "
+                                 f"made after {state['done']}")
+            self._done += 1
 
     def close(self):
         self._enqueuer.stop()

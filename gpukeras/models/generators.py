@@ -2,6 +2,7 @@
 import itertools
 import math
 
+from ..callbacks.backup import with_backup
 from ..legacy.interfaces import old_names
 from ..utils.data_utils import enqueued, is_generator_or_sequence, is_sequence
 from ..utils.generic_utils import unpack_singleton
@@ -20,7 +21,7 @@ class GeneratorMethods:
     def fit_generator(self, generator, steps_per_epoch=None, epochs=1, verbose=1, callbacks=None,
                       validation_data=None, validation_steps=None, validation_freq=1,
                       class_weight=None, max_queue_size=10, workers=1, use_multiprocessing=False,
-                      shuffle=True, initial_epoch=0):
+                      shuffle=True, initial_epoch=0, resume=None):
         """Train on batches from a generator or a Sequence.
 
         # Arguments
@@ -57,7 +58,7 @@ class GeneratorMethods:
         self._check_trainable_weights_consistency()
         names = self.metrics_names
         return loop.fit(self, feed, validation, epochs=epochs, verbose=int(verbose),
-                        callbacks=callbacks, initial_epoch=initial_epoch,
+                        callbacks=with_backup(callbacks, resume), initial_epoch=initial_epoch,
                         validation_freq=validation_freq, validation_arrays=arrays,
                         params={"metrics": names + ["val_" + name for name in names]})
 

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 
-from ..callbacks import CallbackList, History, ProgbarLogger
+from ..callbacks import BackupAndRestore, CallbackList, History, ProgbarLogger
 from ..callbacks.base import BatchLogs
 from ..utils.generic_utils import Progbar
 from .feed import together
@@ -42,21 +42,25 @@ def fit(model, feed, validation, *, epochs, verbose, callbacks, initial_epoch=0,
     try:
         callbacks.on_train_begin()
         owner.stop_training = False
-        backups = [c for c in callbacks if hasattr(c, "resume")]
-        for backup in backups:
-            resumed = backup.resume(callbacks, feed.begin)
-            initial_epoch = initial_epoch if resumed is None else resumed
+        training = Training(callbacks, feed, validation, logs_of, owner)
+        initial_epoch, step = training.resume(initial_epoch)
+        backups = training.backups if first else ()
         for epoch in range(initial_epoch, math.ceil(epochs)):
-            logs_of.reset()
+            if not step:
+                logs_of.reset()
             callbacks.on_epoch_begin(epoch)
-            feed.begin()
-            finished = _train_epoch(feed, logs_of, callbacks, owner)
+            if step:
+                training.restore()
+            else:
+                feed.begin()
+            finished = training.run_epoch(epoch, step, backups)
+            step = 0
             averages, logs = logs_of.averages(), {}
             if validation is not None and finished and due(validation_freq, epoch):
                 found = evaluate(model, validation, callbacks=callbacks)
                 logs = {"val_" + name: value for name, value in found.items()}
             callbacks.on_epoch_end(epoch, {**logs, **averages})
-            for backup in backups if first else ():
+            for backup in backups:
                 backup.save(epoch)
             if owner.stop_training:
                 break
@@ -76,26 +80,49 @@ def _with_steps(params, feed):
     return {**params, "steps": feed.steps} if feed.units == "steps" else params
 
 
-def _train_epoch(feed, logs_of, callbacks, owner):
-    """Run all batches; whether no callback ended it before the last batch."""
-    take, run = feed.take, feed.run
-    begins = callbacks.wants("on_train_batch_begin")
-    ends = callbacks.wants("on_train_batch_end")
-    steps, together = feed.steps, feed.together
-    for i in range(0, steps, together):
-        size = take(i)
-        if begins:
-            callbacks.on_train_batch_begin(i, {"batch": i, "size": size})
-        run()
-        if ends:
+class Training:
+    """What a training consists of, for the epochs and for the callbacks that save its state."""
+
+    def __init__(self, callbacks, feed, validation, logs, owner):
+        self.callbacks, self.feed, self.validation = list(callbacks), feed, validation
+        self.logs, self._calls, self._owner = logs, callbacks, owner
+        self.backups = [c for c in callbacks if isinstance(c, BackupAndRestore)]
+
+    def resume(self, epoch):
+        """(epoch, step) to begin at: where a backup was made, else the given epoch."""
+        self._resumed = [(backup, place) for backup in self.backups
+                         if (place := backup.resume(self)) is not None]
+        return self._resumed[-1][1] if self._resumed else (epoch, 0)
+
+    def restore(self):
+        """Within an epoch: give everything the state of the backup."""
+        self._resumed[-1][0].restore()
+
+    def run_epoch(self, epoch, start, backups):
+        """Run all batches from `start` on; whether no callback ended it before the last batch."""
+        feed, logs_of, callbacks, owner = self.feed, self.logs, self._calls, self._owner
+        take, run = feed.take, feed.run
+        begins = callbacks.wants("on_train_batch_begin")
+        ends = callbacks.wants("on_train_batch_end")
+        backups = [backup.on_step for backup in backups if backup.save_freq != "epoch"]
+        steps, together = feed.steps, feed.together
+        for i in range(start, steps, together):
+            size = take(i)
+            if begins:
+                callbacks.on_train_batch_begin(i, {"batch": i, "size": size})
+            run()
             last = min(i + together, steps) - 1
-            logs = BatchLogs(last, size, logs_of.last, logs_of.averages, last + 1 - i)
-            callbacks.on_train_batch_end(last, logs)
-            if sys.getrefcount(logs) > 2:          # somebody keeps them: read before the next step
-                logs.fetch()
-            if owner.stop_training:
-                return last == steps - 1
-    return True
+            if ends:
+                logs = BatchLogs(last, size, logs_of.last, logs_of.averages, last + 1 - i)
+                callbacks.on_train_batch_end(last, logs)
+                if sys.getrefcount(logs) > 2:      # somebody keeps them: read before the next step
+                    logs.fetch()
+                if owner.stop_training:
+                    return last == steps - 1
+            for on_step in backups:
+                if last < steps - 1:               # the last one is saved with its epoch
+                    on_step(epoch, last + 1, last + 1 - i)
+        return True
 
 
 def due(frequency, epoch):

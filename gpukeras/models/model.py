@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import backend as K
 from .. import optimizers
+from ..callbacks.backup import with_backup
 from ..metrics import Metric
 from ..utils.generic_utils import unpack_singleton
 from ..utils.data_utils import is_generator_or_sequence
@@ -322,7 +323,8 @@ class Model(GeneratorMethods, Network):
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose=1, callbacks=None,
             validation_split=0.0, validation_data=None, shuffle=True, class_weight=None,
             sample_weight=None, initial_epoch=0, steps_per_epoch=None, validation_steps=None,
-            validation_freq=1, max_queue_size=10, workers=1, use_multiprocessing=False, **kwargs):
+            validation_freq=1, max_queue_size=10, workers=1, use_multiprocessing=False,
+            resume=None, **kwargs):
         """Train for several epochs.
 
         All data are checked before the first step; if something fails later, the weights are those
@@ -350,6 +352,9 @@ class Model(GeneratorMethods, Network):
             validation_steps: the same for the validation.
             max_queue_size, workers, use_multiprocessing: for generators, see `fit_generator`.
             validation_freq: validate after every so many epochs, or after those listed (from 1).
+            resume: folder to keep the state of the training in after each epoch, and to go on from
+                if it holds one: after a crash the same call ends with the bits of a training that
+                was not interrupted. Or a `callbacks.BackupAndRestore`, to save more often.
 
         # Returns
             History: `history` is a dict of lists, one value per epoch.
@@ -358,6 +363,7 @@ class Model(GeneratorMethods, Network):
             RuntimeError: if the model is not compiled.
             ValueError: for data that do not fit.
         """
+        callbacks = with_backup(callbacks, resume)
         epochs = arguments.legacy_epochs(kwargs, epochs)
         arguments.check_frequency(validation_freq)
         if is_generator_or_sequence(x):

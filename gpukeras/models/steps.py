@@ -138,10 +138,10 @@ class Resident:
             if not isinstance(x, DeviceArray):
                 K.set_value(table, x)
 
-    def begin(self, order):
-        """Start an epoch; order: numbers of the samples."""
+    def begin(self, order, at=0):
+        """Start an epoch; order: numbers of the samples; at: how many of them are done."""
         K.set_value(self._order, order)
-        K.set_value(self._at, 0)
+        K.set_value(self._at, at)
 
     def run(self, size, times=1):
         """Do the step on the next `size` samples; `times` steps on a GPU are one launch."""
@@ -205,6 +205,10 @@ class Logs:
         K.set_value(self.state, self._zeros)
         for metric in self._metrics:
             metric.reset_states()
+
+    def variables(self):
+        """Everything that `reset` forgets."""
+        return [self.state, *[w for metric in self._metrics for w in metric.weights]]
 
     def values(self):
         """Values of the last step in the order of `names`, as an array."""

@@ -12,6 +12,8 @@ import traceback
 import warnings
 from collections import deque
 
+import numpy as np
+
 from .generic_utils import Progbar
 from .io_utils import atomic_write
 
@@ -212,6 +214,11 @@ def is_generator_or_sequence(x):
 _TICK = 0.1                     # seconds between two looks at whether to stop
 
 
+def _set_random(states):
+    np.random.set_state(states[0])
+    random.setstate(states[1])
+
+
 class OrderedEnqueuer:
     """Batches of a Sequence, in order, epoch after epoch.
 
@@ -226,6 +233,7 @@ class OrderedEnqueuer:
         self.use_multiprocessing = use_multiprocessing
         self.workers, self.max_queue_size = 0, 10
         self._pool, self._waiting, self._indices, self._running = None, deque(), None, False
+        self._ends = []
 
     def start(self, workers=1, max_queue_size=10):
         """workers: number of threads or processes, or 0; max_queue_size: batches made ahead."""
@@ -254,6 +262,20 @@ class OrderedEnqueuer:
 
     __iter__ = get
 
+    def snapshot(self):
+        """Where it is: the batches of this epoch that are left, and the random numbers that were
+        there when the Sequence was told of the end of each epoch."""
+        left = None if self._indices is None else [
+            *(future.index for future in self._waiting), *self._indices]
+        return {"left": left, "ends": list(self._ends)}
+
+    def resume(self, state):
+        """Bring a new Sequence where another one was; sets the random generators."""
+        for numbers in state["ends"]:
+            _set_random(numbers)
+            self._tell_end()
+        self._indices = None if state["left"] is None else deque(state["left"])
+
     def end_epoch(self):
         """Tell the Sequence that an epoch is over; the next batch is the first of the next one."""
         if self._indices is None:
@@ -262,13 +284,17 @@ class OrderedEnqueuer:
             future.cancel()
         self._waiting.clear()
         self._indices = None
+        self._tell_end()
+
+    join_end_of_epoch = end_epoch
+
+    def _tell_end(self):
         change = getattr(type(self.sequence), "on_epoch_end", None)
         if change is not None and change is not Sequence.on_epoch_end:
+            self._ends.append((np.random.get_state(), random.getstate()))
             self.sequence.on_epoch_end()
             if self.use_multiprocessing:
                 self._close_pool()                 # the processes hold the Sequence as it was
-
-    join_end_of_epoch = end_epoch
 
     def stop(self, timeout=None):
         """End all work."""

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 import warnings
+import zipfile
 
 import h5py
 import numpy as np
@@ -49,19 +50,28 @@ def sources(folder):
     model = Sequential([TimeDistributed(Dense(3), input_shape=(4, 2)), LSTM(2), Lambda(abs)])
     model.compile("sgd", "mse")
     model.save(folder / "sequence.h5")
-    for path in GOLDEN.glob("*_*.h5"):
+    for path in [*GOLDEN.glob("*_*.h5"), GOLDEN / "lambdas.h5",
+                 *(GOLDEN / "keras3").glob("*_[ns]*.keras")]:
         if "weights" not in path.name:
             shutil.copy(path, folder / path.name)
-    return sorted(folder.glob("*.h5"))
+    return sorted([*folder.glob("*.h5"), *folder.glob("*.keras")])
 
 
 def break_one(folder, paths, rng, number):
     """Path of a new broken file and what was done to it."""
     path = rng.choice(paths)
-    target = folder / f"broken{number}.h5"
+    target = folder / f"broken{number}{path.suffix}"
     if rng.random() < 0.5:
         target.write_bytes(mutate.mutated_bytes(path.read_bytes(), rng))
         return target, f"bytes of {path.name}"
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
+            config = json.loads(old.read("config.json"))
+            new.writestr("config.json", mutate.mutated_config(config, rng))
+            image = old.read("model.weights.h5")
+            new.writestr("model.weights.h5", image if rng.random() < 0.5 else
+                         mutate.mutated_bytes(image, rng))
+        return target, f"config or weights of {path.name}"
     shutil.copy(path, target)
     with h5py.File(target, "r+") as file:
         name = rng.choice([n for n in ("model_config", "training_config") if n in file.attrs])

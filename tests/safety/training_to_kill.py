@@ -37,7 +37,8 @@ def train(folder):
                          ModelCheckpoint(at(folder, "best.h5"), save_best_only=True),
                          ReduceLROnPlateau(patience=2), EarlyStopping(patience=EPOCHS),
                          CSVLogger(at(folder, "log.csv"), append=True),
-                         BackupAndRestore(at(folder, "backup"), delete_checkpoint=False)])
+                         BackupAndRestore(at(folder, "backup"), save_freq=3,
+                                          delete_checkpoint=False)])
     np.savez(at(folder, "final.npz"), *model.get_weights(), *model.optimizer.get_weights())
 
 
@@ -85,8 +86,10 @@ def demand(good, words):
 
 
 def final(folder):
-    with np.load(os.path.join(folder, "final.npz")) as file:
-        return [file[name].tobytes() for name in file.files]
+    """Bytes of the weights, the optimizer's state and the log."""
+    with np.load(os.path.join(folder, "final.npz")) as file, \
+            open(os.path.join(folder, "log.csv"), "rb") as log:
+        return [*(file[name].tobytes() for name in file.files), log.read()]
 
 
 def main(folder, kills, seed):
