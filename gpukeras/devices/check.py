@@ -11,7 +11,7 @@ from ..ops.composite import Composite
 from ..passes.schedule import Step
 
 # Relative to the largest element of the result: rounding differs, meaning must not.
-_TOLERANCE = {"float16": 2e-2, "float32": 1e-4, "float64": 1e-9}
+_TOLERANCE = {"float16": 2e-2, "bfloat16": 8e-2, "float32": 1e-4, "float64": 1e-9}
 
 
 def checked(step: Step, number: int, run: Callable[[], object],
@@ -37,8 +37,12 @@ def truth(step: Step, ins: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     return values if isinstance(values, tuple) else (values,)
 
 
-def _tolerance(dtype: str) -> float:
-    return 2e-3 if dtype == "float32" and math_mode() == "tf32" else _TOLERANCE[dtype]
+def _tolerance(step: Step) -> float:
+    """That of the shortest type of the step: a sum may be rounded on its way to float32."""
+    kinds = {v.type.dtype for v in step.ins + step.outs} & set(_TOLERANCE)
+    if math_mode() == "tf32" and "float32" in kinds:
+        return max(2e-3, *(_TOLERANCE[kind] for kind in kinds))
+    return max(_TOLERANCE[kind] for kind in kinds)
 
 
 def _compare(step: Step, number: int, k: int, got: np.ndarray, want: np.ndarray) -> None:
@@ -50,7 +54,7 @@ def _compare(step: Step, number: int, k: int, got: np.ndarray, want: np.ndarray)
         finite = np.isfinite(want)
         scale = np.abs(want[finite]).max(initial=1e-30)
         error = np.abs(got - want)[finite].max(initial=0) / scale
-        same = (error <= _tolerance(got.dtype.name)
+        same = (error <= _tolerance(step)
                 and np.array_equal(np.isnan(got), np.isnan(want)))
         worst = f"relative error {error:.1e}"
     if not same:

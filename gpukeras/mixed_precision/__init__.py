@@ -9,9 +9,11 @@ model with such layers in a LossScaleOptimizer. With "mixed_bfloat16", whose ran
 float32, nothing is scaled. Give a last softmax `dtype="float32"` if its outputs shall have more
 than 16 bits; the loss does not need it.
 """
+from . import experimental
 from ..optimizers import LossScaleOptimizer
 from ..policy import Policy, global_policy, set_policy
 
 set_global_policy = set_policy
 
-__all__ = ["LossScaleOptimizer", "Policy", "global_policy", "set_global_policy", "set_policy"]
+__all__ = ["LossScaleOptimizer", "Policy", "experimental", "global_policy", "set_global_policy",
+           "set_policy"]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..graph import Op, TensorType
+from ..graph.halves import values_dtype
 from .host_fused import bind_fused
 
 
@@ -40,7 +41,7 @@ class Fused(Op):
 
     def slot_values(self, arrays) -> list[np.ndarray]:
         """The array of every slot, each in its own (narrow) shape."""
-        slots = list(arrays) + [np.asarray(v, d) for d, v in self.constants]
+        slots = list(arrays) + [np.asarray(v, values_dtype(d)) for d, v in self.constants]
         for op, args in self.steps:
             slots.append(op.numpy(*(slots[a] for a in args)))
         return slots

@@ -7,11 +7,12 @@ import pytest
 from counting import counting, kinds, training_step
 
 from gpukeras import backend as K
-from gpukeras import devices, layers, mixed_precision, optimizers
+from gpukeras import config, devices, layers, mixed_precision, optimizers
 from gpukeras.datasets import digits
 from gpukeras.devices.choose import Choice
 from gpukeras.mixed_precision import LossScaleOptimizer, experimental
 from gpukeras.models import Model, Sequential, clone_model, load_model, model_from_json
+from gpukeras.utils import multi_gpu_model
 
 POLICIES = ["mixed_float16", "mixed_bfloat16"]
 ERROR = {"mixed_float16": 2.0 ** -11, "mixed_bfloat16": 2.0 ** -8}
@@ -227,6 +228,44 @@ def test_training_on_the_device_sends_nothing_back(policy):
         assert counters.downloads <= 4
     finally:
         devices.use(before)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_step_is_what_numpy_says(policy, device, monkeypatch):
+    monkeypatch.setenv("GPUKERAS_CHECK", "1")
+    model = trained(cnn, policy, 1, X[:32], Y[:32])
+    assert np.isfinite(model.get_weights()[0]).all()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_same_bits_on_any_number_of_devices(policy, monkeypatch):
+    monkeypatch.setenv("GPUKERAS_VIRTUAL_DEVICES", "2")
+    monkeypatch.setattr(config, "deterministic", "across devices")
+    found = []
+    for n in (1, 2):
+        mixed_precision.set_global_policy(policy)
+        K.clear_session()
+        np.random.seed(5)
+        model = Sequential(cnn())
+        model = multi_gpu_model(model, n) if n > 1 else model
+        model.compile("adam", "sparse_categorical_crossentropy")
+        losses = model.fit(X[:96], Y[:96], batch_size=32, epochs=2, verbose=0,
+                           shuffle=False).history["loss"]
+        found.append((losses, model.get_weights()))
+    assert found[0][0] == found[1][0]
+    for a, b in zip(found[0][1], found[1][1], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_inputs_may_be_bfloat16(device):
+    x = layers.Input((64,), dtype="bfloat16")
+    model = Model(x, layers.Dense(10, dtype="mixed_bfloat16")(x))
+    model.compile("sgd", "mse")
+    rows = X[:20].reshape(20, 64)
+    model.fit(rows, np.eye(10)[Y[:20]], batch_size=8, epochs=2, verbose=0)
+    kernel, bias = model.get_weights()
+    want = rows.astype("f8") @ kernel + bias
+    np.testing.assert_allclose(model.predict(rows), want, atol=0.05 * np.abs(want).max())
 
 
 @pytest.mark.parametrize("policy", POLICIES)
