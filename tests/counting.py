@@ -13,6 +13,7 @@ from gpukeras.devices.driver import Driver
 from gpukeras.devices.launcher import KernelDevice, KernelExecutable
 from gpukeras.models.steps import Resident, TrainStep
 from gpukeras.ops.index import Gather
+from gpukeras.ops.linalg import CutDot
 from gpukeras.ops.record import Launch, Tickets
 
 
@@ -118,6 +119,9 @@ def bytes_moved(executable: KernelExecutable) -> int:
         total += step.nbytes
         if isinstance(step.op, Gather):            # reads as much of its table as it gives
             total += min(0, step.outs[0].type.nbytes - step.ins[0].type.nbytes)
+        if isinstance(step.op, CutDot):            # reads some columns of its factors
+            types = [v.type for v in step.ins]
+            total += sum(c.nbytes - t.nbytes for c, t in zip(step.op.cut(*types), types))
         plan = executable._plans.get(step)
         if plan is not None and not _sums_partials(plan):
             total += 2 * sum(plan.temps)

@@ -2,6 +2,8 @@
 copied."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..blas import bind_batched, bind_gemm
@@ -72,6 +74,44 @@ class Dot(Op):
         a, b = self._views(*ins)
         y, = outs
         return bind_gemm(a, b, y) if self.rank == 2 else bind_batched(a, b, y)
+
+
+def plan_cut_dot(op: Op, ins: tuple, outs: tuple) -> LaunchPlan:
+    """One GEMM whose factors' rows lie further apart than they are long."""
+    gemm, = plan_dot(Dot(op.trans_a, op.trans_b), op.cut(*ins), outs).steps
+    sides = {}
+    for name, i, cut, x in (("a", 0, op.cut_a, ins[0]), ("b", 1, op.cut_b, ins[1])):
+        if cut:
+            sides |= {name: In(i, cut[0] * x.itemsize), f"ld{name}": x.shape[1]}
+    return LaunchPlan((replace(gemm, **sides),))
+
+
+class CutDot(Op):
+    """Dot of some columns of its factors: cut_a, cut_b are () or (first column, columns).
+
+    Made by passes/cut.py from products of slices.
+    """
+
+    params = ("trans_a", "trans_b", "cut_a", "cut_b")
+    cut_a: tuple = ()
+    cut_b: tuple = ()
+    cuda = Kernel("gemm", plan_cut_dot)
+
+    def cut(self, a: TensorType, b: TensorType) -> tuple[TensorType, TensorType]:
+        """The types of the two factors."""
+        return tuple(x.with_shape((x.shape[0], cut[1])) if cut else x
+                     for x, cut in ((a, self.cut_a), (b, self.cut_b)))
+
+    def infer(self, a: TensorType, b: TensorType) -> TensorType:
+        return Dot(self.trans_a, self.trans_b).infer(*self.cut(a, b))
+
+    def numpy(self, a, b):
+        a, b = (x[:, cut[0]:sum(cut)] if cut else x
+                for x, cut in ((a, self.cut_a), (b, self.cut_b)))
+        return Dot(self.trans_a, self.trans_b).numpy(a, b)
+
+    def flops(self, ins, outs):
+        return Dot(self.trans_a, self.trans_b).flops(self.cut(*ins), outs)
 
 
 class BatchDot(Dot):

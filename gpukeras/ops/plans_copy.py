@@ -23,6 +23,10 @@ _MOST = 1 << 31                                    # elements of one launch, to 
 _BOX = np.dtype([("n", "i8"), ("x0", "i8"), ("y0", "i8"), ("s", "i8", _RANK), ("t", "i8", _RANK),
                  ("d", DIVISION, _RANK)], align=True)
 
+_JOIN = np.dtype([("n", "i8"), ("by_k", DIVISION), ("by_n", DIVISION), ("begin", "i4", 4),
+                  ("len", "i4", 4), ("skip", "i4", 4)], align=True)
+Part = tuple[Ref | None, int, int, int]            # source, places, places of it in all, first one
+
 
 def strides_of(shape: Sequence[int]) -> Strides:
     """Row-major strides in elements."""
@@ -65,6 +69,31 @@ def copy_box(x: Ref, y: Ref, dtype: str, shape: Sequence[int], s: Strides, t: St
                    file="copy.cu")]
 
 
+def join(y: TensorType, axis: int, parts: Sequence[Part], value: float = 0.0
+         ) -> list[Launch] | None:
+    """One launch that puts parts side by side along an axis; None is `value`. None if it cannot."""
+    parts = [p for p in parts if p[1]]
+    if not 1 <= len(parts) <= 4 or not 0 < y.size < _MOST:
+        return None
+    inner, places = prod(y.shape[axis + 1:]), y.shape[axis]
+    begins = list(accumulate((count for _, count, _, _ in parts), initial=0))
+    room = 4 - len(parts)
+    what = np.array((y.size, division(inner), division(places), begins[:-1] + [places] * room,
+                     [size for *_, size, _ in parts] + [0] * room,
+                     [skip for *_, skip in parts] + [0] * room), _JOIN)[()]
+    refs = [ref for ref, *_ in parts] + [None] * room
+    return [Launch("join_fwd", grid_for(y.size), (THREADS,),
+                   (*refs, Out(0), what, np.float64(value)), defines=defines(T=y.dtype),
+                   file="copy.cu")]
+
+
+def _one_axis(shape: Sequence[int], ranges: Sequence[range]) -> int | None:
+    """The only axis along which the ranges, all of step 1, do not take the whole of a shape."""
+    partial = [k for k, (r, d) in enumerate(zip(ranges, shape)) if len(r) != d]
+    fits = len(partial) == 1 and all(r.step == 1 for r in ranges) and len(ranges[partial[0]])
+    return partial[0] if fits else None
+
+
 def _plan(*steps: Launch | Fill | list[Launch] | None) -> LaunchPlan:
     flat: list[Launch | Fill] = []
     for step in steps:
@@ -104,6 +133,14 @@ def plan_slice(op: Any, ins: Types, outs: Types) -> LaunchPlan:
 
 def plan_unslice(op: Any, ins: Types, outs: Types) -> LaunchPlan:
     (g,), (y,) = ins, outs
+    ranges = [range(*slice(*s).indices(d)) for d, s in zip(y.shape, op.slices)]
+    axis = _one_axis(y.shape, ranges)
+    if axis is not None:
+        r, n = ranges[axis], y.shape[axis]
+        joined = join(y, axis, [(None, r.start, 0, 0), (In(0), len(r), len(r), 0),
+                                (None, n - r.stop, 0, 0)])
+        if joined:
+            return _plan(joined)
     shape, t, y0 = _sliced(y.shape, op.slices)
     fill = Fill(Out(0), y.nbytes) if y.nbytes else None
     return _plan(fill, copy_box(In(0), Out(0), g.dtype, shape, strides_of(shape), t, y0=y0))
@@ -122,6 +159,14 @@ def fill_value(y: Ref, type: TensorType, value: float) -> Launch | Fill | None:
 
 def plan_pad(op: Any, ins: Types, outs: Types) -> LaunchPlan:
     (x,), (y,) = ins, outs
+    padded = [k for k, pair in enumerate(op.pads) if any(pair)]
+    if len(padded) == 1 and x.size:
+        axis, = padded
+        (before, after), n = op.pads[axis], x.shape[axis]
+        joined = join(y, axis, [(None, before, 0, 0), (In(0), n, n, 0), (None, after, 0, 0)],
+                      op.value)
+        if joined:
+            return _plan(joined)
     t = strides_of(y.shape)
     y0 = sum(before * stride for (before, _), stride in zip(op.pads, t))
     return _plan(fill_value(Out(0), y, op.value),
@@ -130,6 +175,10 @@ def plan_pad(op: Any, ins: Types, outs: Types) -> LaunchPlan:
 
 def plan_concat(op: Any, ins: Types, outs: Types) -> LaunchPlan:
     y, = outs
+    sizes = [x.shape[op.axis] for x in ins]
+    joined = join(y, op.axis, [(In(i), n, n, 0) for i, n in enumerate(sizes)])
+    if joined:
+        return _plan(joined)
     t = strides_of(y.shape)
     starts = accumulate((x.shape[op.axis] for x in ins), initial=0)
     return _plan(*(copy_box(In(i), Out(0), x.dtype, x.shape, strides_of(x.shape), t,
@@ -141,6 +190,10 @@ def plan_shift(op: Any, ins: Types, outs: Types) -> LaunchPlan:
     first, x = ins
     s, step = strides_of(x.shape), strides_of(x.shape)[op.axis]
     n = x.shape[op.axis]
+    parts = [(In(0), 1, 1, 0), (In(1), n - 1, n, int(op.reverse))]
+    joined = join(x, op.axis, parts[::-1] if op.reverse else parts)
+    if joined:
+        return _plan(joined)
     stays = tuple(d - (i == op.axis) for i, d in enumerate(x.shape))
     return _plan(copy_box(In(0), Out(0), x.dtype, first.shape, strides_of(first.shape), s,
                           y0=(n - 1) * step if op.reverse else 0),

@@ -10,6 +10,7 @@ from ..graph import Graph, print_graph, toposort
 from .attach import attach
 from .centre import centre
 from .condense import condense
+from .cut import cut
 from .epilogues import epilogues
 from .expand import expand
 from .fuse import fuse
@@ -42,6 +43,7 @@ PASSES: list[tuple[str, Callable[[Graph, Target], Graph]]] = [
     ("pool", lambda graph, target: pool(graph)),
     ("halve", lambda graph, target: halve(graph) if target.kernels else graph),
     ("epilogues", epilogues),
+    ("cut", cut),
     ("fuse", fuse),
     ("write out", lambda graph, target: write_out(graph)),
 ]

@@ -7,7 +7,7 @@ from ..errors import GraphError
 from ..graph import Constant, Graph, Op, Origin, Placeholder, Tensor, TensorType, Variable, toposort
 from ..graph.leaves import Leaf
 from ..graph.origin import NOWHERE
-from ..ops.linalg import Dot
+from ..ops.linalg import CutDot, Dot
 from ..ops.math import Copy
 from ..ops.shape import Part
 
@@ -151,7 +151,7 @@ SMALL = 80 * 1024                                  # bytes that a small step rea
 
 def _is_small(step: Step) -> bool:
     """May its launch become part of another? A library's product never does."""
-    if isinstance(step.op, Dot):
+    if isinstance(step.op, (Dot, CutDot)):
         return False
     return sum(v.type.nbytes for v in step.ins + step.outs) <= SMALL
 

@@ -7,9 +7,10 @@ from harness import run_kernel
 from gpukeras.ops import plans_copy
 from gpukeras.ops.plans_copy import copy_box, fill_value, merged, strides_of
 from gpukeras.ops.record import Out
-from gpukeras.ops.shape import Concat, Pad, Reverse, Slice, Tile, Transpose, Unslice
+from gpukeras.ops.shape import (Concat, Pad, Reverse, Shift, Slice, Tile, Transpose,
+                                Unslice)
 
-BUDGETS = {"copy_strided": 40, "fill_value": 16}
+BUDGETS = {"copy_strided": 40, "join_fwd": 40, "fill_value": 16}
 VARIANTS = [(("T", t),) for t in ("float", "double", "float16", "bool")]
 X = np.arange(2 * 3 * 4 * 5, dtype="f4").reshape(2, 3, 4, 5)
 FULL = (None, None, None)
@@ -36,8 +37,25 @@ def test_borders_are_filled_first():
 
 def test_joined_inputs_lie_side_by_side():
     parts = np.split(X, [1, 3], 2)
-    y, = prove(Concat(2), *parts, entries=["copy_strided"])
+    y, = prove(Concat(2), *parts, entries=["join_fwd"])
     np.testing.assert_array_equal(y, X)
+    y, = prove(Concat(3), *np.split(X, 5, 3), entries=["copy_strided"])       # more than four
+    np.testing.assert_array_equal(y, X)
+
+
+@pytest.mark.parametrize("op, ins, want", [
+    (Unslice((FULL, FULL, (1, 3, None), FULL), X.shape), (X[:, :, 1:3],),
+     np.where(np.isin(np.arange(4), (1, 2))[:, None], X, 0)),
+    (Unslice((FULL, (-1, None, None), FULL, FULL), X.shape), (X[:, -1:],),
+     np.where((np.arange(3) == 2)[:, None, None], X, 0)),
+    (Pad(((0, 0), (0, 0), (2, 1), (0, 0)), -1.5), (X,),
+     np.pad(X, ((0, 0), (0, 0), (2, 1), (0, 0)), constant_values=-1.5)),
+    (Shift(1), (X[:, 2:], X), np.roll(X, 1, 1)),
+    (Shift(2, True), (X[:, :, :1], X), np.roll(X, -1, 2)),
+    (Shift(0), (X[1:2], X), np.roll(X, 1, 0))], ids=repr)
+def test_parts_along_one_axis_are_joined_in_one_launch(op, ins, want):
+    y, = prove(op, *map(np.ascontiguousarray, ins), entries=["join_fwd"])
+    np.testing.assert_array_equal(y, want)
 
 
 def test_large_boxes_are_several_launches(monkeypatch):

@@ -3,7 +3,7 @@ import numpy as np
 from check import SIZES, Case
 
 from gpukeras.ops.epilogue import DotBias, DotReluGrad, DotSums
-from gpukeras.ops.linalg import BatchDot, Dot
+from gpukeras.ops.linalg import BatchDot, CutDot, Dot
 
 BOTH = [(False, False), (False, True), (True, False), (True, True)]
 
@@ -24,6 +24,11 @@ def relu_grad(m: int, n: int, k: int, trans: tuple[bool, bool]) -> tuple:
 
 HALF = ("float32", "float16")
 CASES = [
+    *(Case(CutDot(*t, (3, 7), (40, 5)), ((7, 12), (7, 60)), grad=False, dtypes=HALF)
+      for t in ((True, False),)),
+    Case(CutDot(False, False, (2, 7), ()), ((9, 12), (7, 6)), grad=False, dtypes=HALF),
+    Case(CutDot(False, True, (), (0, 7)), ((9, 7), (33, 12)), grad=False),
+    Case(CutDot(True, True, (5, 7), (5, 6)), ((6, 12), (33, 11)), grad=False),
     *(Case(DotBias(*t), (*factors((5, 7), (7, 6), t), (6,)), grad=False, dtypes=HALF)
       for t in BOTH),
     *(Case(DotBias(False, False, relu, mask), ((n, 5), (5, 33), (33,)), grad=False, dtypes=HALF)

@@ -30,9 +30,9 @@ def _workloads():
 WORKLOADS = _workloads()
 
 # workload of the benchmark: most nodes, most MB
-BENCHMARK = {"mlp": (10, 9.7), "cnn": (24, 141), "cnn3": (23, 67.5), "lstm": (19, 91.2),
-             "gru": (24, 103), "stacked-lstm": (25, 154), "embedding-lstm": (23, 150),
-             "resnet20": (132, 415), "resnet20-128": (132, 1627), "vgg16": (84, 35720),
+BENCHMARK = {"mlp": (10, 9.7), "cnn": (24, 141), "cnn3": (23, 67.5), "lstm": (17, 91.2),
+             "gru": (19, 81.4), "stacked-lstm": (21, 153), "embedding-lstm": (20, 148),
+             "resnet20": (132, 415), "resnet20-128": (132, 1630), "vgg16": (84, 35720),
              "dense": (15, 2490)}
 
 
@@ -63,7 +63,7 @@ SMALL = {"mlp, Adam": (mlp, "adam", "categorical_crossentropy", 32, (784,), 10),
          "dropout mlp": (dropout_mlp, "rmsprop", "categorical_crossentropy", 128, (784,), 17),
          "mlp with L2 and clipnorm": (decayed_mlp, Adam(clipnorm=1.0), "categorical_crossentropy",
                                       128, (784,), 26),
-         "lstm of classes": (lstm, "adam", "categorical_crossentropy", 100, (60, 28), 18)}
+         "lstm of classes": (lstm, "adam", "categorical_crossentropy", 100, (60, 28), 15)}
 
 
 def steps_of(name):
