@@ -50,11 +50,18 @@ extern "C" __global__ void join_fwd(const T* __restrict__ a, const T* __restrict
     unsigned rest = (unsigned)i;
     const int k = take(rest, join.by_k), n = take(rest, join.by_n);
     const T* x = a;
-    int begin = 0, len = join.len[0], skip = join.skip[0];
-    if (n >= join.begin[1]) { x = b; begin = join.begin[1]; len = join.len[1]; skip = join.skip[1]; }
-    if (n >= join.begin[2]) { x = c; begin = join.begin[2]; len = join.len[2]; skip = join.skip[2]; }
-    if (n >= join.begin[3]) { x = d; begin = join.begin[3]; len = join.len[3]; skip = join.skip[3]; }
-    y[i] = x ? x[((i64)rest * len + n - begin + skip) * join.by_k.d + k] : (T)(A)value;
+    int len = join.len[0], shift = join.skip[0];
+#define FROM(p, source)                           \
+    if (n >= join.begin[p]) {                     \
+        x = source;                               \
+        len = join.len[p];                        \
+        shift = join.skip[p] - join.begin[p];     \
+    }
+    FROM(1, b)
+    FROM(2, c)
+    FROM(3, d)
+#undef FROM
+    y[i] = x ? x[((i64)rest * len + n + shift) * join.by_k.d + k] : (T)(A)value;
 }
 
 extern "C" __global__ void fill_value(T* __restrict__ y_n, i64 n, double value) {

@@ -54,7 +54,7 @@ def test_merged_launches_give_the_same_bits(on, monkeypatch, rows):
     single, many, _ = run(on, False, monkeypatch, rows)
     for a, b in zip(merged, single):
         assert all(u.tobytes() == v.tobytes() for u, v in zip(a, b, strict=True))
-    assert few <= 8 < 20 <= many
+    assert few <= 8 < 16 <= many
 
 
 def test_the_text_serves_every_batch_size_with_the_same_steps(on, monkeypatch):
