@@ -4,10 +4,10 @@
 // of 32 merges them, and the last of those merges the merged: the order of every sum is fixed, so
 // the bits are the same in each run. Chan, Golub, LeVeque 1979, without a division for each merge.
 //
-// To be included where a kernel file has defined its tile (BM, BN, THREADS) and its class Sums, which
-// says where in the tile the sums of a thread are: value(i, j), row_of(i), column_of(j) for ROWS by
-// COLUMNS of them, down() for its warp of WARPS_DOWN; in a warp the lanes that are a multiple of
-// APART apart share columns.
+// To be included where a kernel file has defined its tile (BM, BN, THREADS) and its class Sums,
+// which says where in the tile the sums of a thread are: value(i, j), row_of(i), column_of(j) for
+// ROWS by COLUMNS of them, down() for its warp of WARPS_DOWN; in a warp the lanes that are a
+// multiple of APART apart share columns.
 //
 // part: [2, tiles + groups, N], first the means; tickets: groups + 1 for each tile of columns.
 #pragma once

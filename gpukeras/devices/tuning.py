@@ -41,7 +41,7 @@ class Tuner:
             return next(iter(plans.values()))
         key = f"{op!r} {' '.join(map(str, ins))} {traits.math}"
         known = self.table.get(key, {})
-        if set(known.get("us", ())) >= set(plans):
+        if set(known.get("us", ())) == set(plans):
             return plans[known["choice"]]
         if self.driver.measures and op.flops(ins, outs) >= LEAST_FLOPS:
             return plans[self._measure(key, op, ins, outs, plans)]

@@ -1,4 +1,4 @@
-"""Attach: what follows a convolution is done before its output is written (devices with kernels)."""
+"""Attach: what follows a convolution is done before its output is written, on CUDA."""
 from __future__ import annotations
 
 from collections import defaultdict
