@@ -6,11 +6,12 @@
 // conv_implicit_stats   x[N,S,C] w[K,C,F] -> y[N,S',F], mean[F] var[F] rstd[F] of y (moments.cuh)
 //   for batch normalisation: y is not read for it
 // conv_implicit_data    gy[N,S',F] w[K,C,F] -> gx[N,S,C]       the same with x and y changed about
-//   blockIdx.z: phase of the strides, so that no tap is tried in vain
+//   for strides above 1 in phases, so that no tap is tried in vain
 // conv_implicit_weight  x[N,S,C] gy[N,S',F] -> gw[K,C,F]
-//   blockIdx.z: split of the places; where there are several, each block leaves its sums in part
-//   [tiles, splits, BM * BN], and the last one of a tile adds them in their order: no atomics but
-//   the ticket, the same bits in every run; bytes as above, and 2 * 4 * splits * tiles * BM * BN
+//
+// Few tiles leave multiprocessors idle, so the sum over k may be split (implicit.cuh): each block
+// leaves its sums in part[tiles, splits, BM * BN], and the last one of a tile adds them in their
+// order: no atomics but the ticket, the same bits in every run; 8 * splits * BM * BN bytes a tile.
 //
 // Rows m, columns n and the sum k: see implicit.cuh. One block makes a tile of BM by BN from
 // tiles of BK along k, two in shared memory in turn: while one is used the next is on its way in
@@ -123,8 +124,8 @@ struct Sums {
     __device__ __forceinline__ int row_of(int i) const { return row(i); }
     __device__ __forceinline__ int column_of(int j) const { return column(j); }
     __device__ __forceinline__ int down() const { return threadIdx.x / 32 / (ACROSS / WIDE); }
-    __device__ __forceinline__ void add(const A* a, const A* b) {
-#pragma unroll 2
+    template <int AT_ONCE> __device__ __forceinline__ void add(const A* a, const A* b) {
+#pragma unroll AT_ONCE
         for (int k = 0; k < BK; ++k) {
             Chunk left[TM / CHUNK], right[TN / CHUNK];
 #pragma unroll
@@ -164,7 +165,8 @@ __device__ __forceinline__ void multiply(ReaderA& a, ReaderB& b, const Gather& g
             share_a.load(a, g);
             share_b.load(b, g);
         }
-        sums.add(tiles.a[turn_of], tiles.b[turn_of]);
+        // the data gradient's weights need more registers for their addresses
+        sums.template add<ReaderB::K_INNER ? 1 : 2>(tiles.a[turn_of], tiles.b[turn_of]);
         if (more) {
             share_a.store(tiles.a[turn_of ^ 1]);
             share_b.store(tiles.b[turn_of ^ 1]);
@@ -205,85 +207,11 @@ __device__ __forceinline__ void finish(Sums& sums, const T* bias, int n0, int le
     }
 }
 
-__device__ __forceinline__ void tile_of(const Gather& g, int& m0, int& n0) {
-    unsigned q = blockIdx.x;
-    n0 = take(q, g.by_tiles) * BN;
-    m0 = (int)q * BM;
-}
-
-extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_fwd(
-    const T* __restrict__ x_nsc, const T* __restrict__ w_kcf, const T* __restrict__ bias_f,
-    T* __restrict__ y_nsf, Gather g, int relu) {
-    int m0, n0;
-    tile_of(g, m0, n0);
-    const Turn turn(g, 0);
-    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(x_nsc, g, turn, m0);
-    MatrixReader<T, AlongRow<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, n0, turn.k);
-    __shared__ Tiles tiles;
-    Sums sums;
-    multiply(a, b, g, turn, 0, turn.k, sums, tiles);
-    const int left = g.columns - n0;
-    if (bias_f || relu) finish(sums, bias_f, n0, left, relu);
-#pragma unroll
-    for (int i = 0; i < TM; ++i) {
-        const int m = m0 + sums.row(i);
-        if (m >= g.rows) continue;
-#pragma unroll
-        for (int j = 0; j < TN; j += CHUNK)
-            put(sums, i, j, y_nsf + (i64)m * g.columns + n0, left, VB);
-    }
-}
-
-extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_stats(
-    const T* __restrict__ x_nsc, const T* __restrict__ w_kcf, T* __restrict__ y_nsf, A* mean_f,
-    A* var_f, A* rstd_f, A* part, unsigned* tickets, Gather g, A eps) {
-    int m0, n0;
-    tile_of(g, m0, n0);
-    const Turn turn(g, 0);
-    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(x_nsc, g, turn, m0);
-    MatrixReader<T, AlongRow<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, n0, turn.k);
-    __shared__ Tiles tiles;
-    Sums sums;
-    multiply(a, b, g, turn, 0, turn.k, sums, tiles);
-#pragma unroll
-    for (int i = 0; i < TM; ++i) {
-        const int m = m0 + sums.row(i);
-#pragma unroll
-        for (int j = 0; j < TN; ++j) sums.v[i][j] = (A)(T)sums.v[i][j];   // what others will read
-        if (m >= g.rows) continue;
-#pragma unroll
-        for (int j = 0; j < TN; j += CHUNK)
-            put(sums, i, j, y_nsf + (i64)m * g.columns + n0, g.columns - n0, VB);
-    }
-    column_moments(sums, ColumnMoments{mean_f, var_f, rstd_f, part, tickets, eps},
-                                    m0, n0, g.rows, g.columns);
-}
-
-extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_data(
-    const T* __restrict__ gy_nsf, const T* __restrict__ w_kcf, T* __restrict__ gx_nsc, Gather g) {
-    int m0, n0;
-    tile_of(g, m0, n0);
-    const Turn turn(g, blockIdx.z);
-    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(gy_nsf, g, turn, m0);
-    WeightReader<T, AlongK<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, n0);
-    __shared__ Tiles tiles;
-    Sums sums;
-    multiply(a, b, g, turn, 0, turn.k, sums, tiles);
-#pragma unroll
-    for (int i = 0; i < TM; ++i) {
-        const int m = m0 + sums.row(i);
-        const i64 to = m < g.rows ? target_of(g, turn, m) : -1;
-        if (to < 0) continue;
-#pragma unroll
-        for (int j = 0; j < TN; j += CHUNK)
-            put(sums, i, j, gx_nsc + to * g.columns + n0, g.columns - n0,
-                g.columns % CHUNK == 0);
-    }
-}
-
 // All splits of this tile, added in their order, in the block that comes last; false in others.
-__device__ __forceinline__ bool join(Sums& sums, A* part, unsigned* tickets) {
-    Chunk* mine = (Chunk*)part + (i64)blockIdx.x * gridDim.z * (BM * BN / CHUNK) + threadIdx.x;
+__device__ __forceinline__ bool join(const Gather& g, const Turn& turn, Sums& sums, A* part,
+                                     unsigned* tickets) {
+    if (g.splits == 1) return true;
+    Chunk* mine = (Chunk*)part + (i64)turn.tile * g.splits * (BM * BN / CHUNK) + threadIdx.x;
     const int one = BM * BN / CHUNK;
 #pragma unroll
     for (int i = 0; i < TM; ++i)
@@ -292,14 +220,14 @@ __device__ __forceinline__ bool join(Sums& sums, A* part, unsigned* tickets) {
             Chunk out;
 #pragma unroll
             for (int e = 0; e < CHUNK; ++e) out.v[e] = sums.v[i][j + e];
-            mine[(int)blockIdx.z * one + (i * TN + j) / CHUNK * THREADS] = out;
+            mine[turn.split * one + (i * TN + j) / CHUNK * THREADS] = out;
         }
-    if (!comes_last(tickets + blockIdx.x, gridDim.z)) return false;
+    if (!comes_last(tickets + turn.tile, g.splits)) return false;
 #pragma unroll
     for (int i = 0; i < TM; ++i)
 #pragma unroll
         for (int j = 0; j < TN; ++j) sums.v[i][j] = (A)0.f;
-    for (int s = 0; s < (int)gridDim.z; ++s)
+    for (int s = 0; s < g.splits; ++s)
 #pragma unroll
         for (int i = 0; i < TM; ++i)
 #pragma unroll
@@ -311,26 +239,100 @@ __device__ __forceinline__ bool join(Sums& sums, A* part, unsigned* tickets) {
     return true;
 }
 
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_fwd(
+    const T* __restrict__ x_nsc, const T* __restrict__ w_kcf, const T* __restrict__ bias_f,
+    T* __restrict__ y_nsf, A* part, unsigned* tickets, Gather g, int relu) {
+    const Turn turn(g, BM, BN);
+    const int m0 = turn.m0, n0 = turn.n0;
+    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(x_nsc, g, turn, m0);
+    MatrixReader<T, AlongRow<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, n0, turn.k);
+    __shared__ Tiles tiles;
+    Sums sums;
+    const int begin = turn.split * g.run;
+    multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, tiles);
+    if (!join(g, turn, sums, part, tickets)) return;
+    const int left = g.columns - n0;
+    if (bias_f || relu) finish(sums, bias_f, n0, left, relu);
+#pragma unroll
+    for (int i = 0; i < TM; ++i) {
+        const int m = m0 + sums.row(i);
+        if (m >= g.rows) continue;
+#pragma unroll
+        for (int j = 0; j < TN; j += CHUNK)
+            put(sums, i, j, y_nsf + (m * g.columns + n0), left, VB);
+    }
+}
+
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_stats(
+    const T* __restrict__ x_nsc, const T* __restrict__ w_kcf, T* __restrict__ y_nsf, A* mean_f,
+    A* var_f, A* rstd_f, A* moments, A* part, unsigned* tickets, Gather g, A eps) {
+    const Turn turn(g, BM, BN);
+    const int m0 = turn.m0, n0 = turn.n0;
+    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(x_nsc, g, turn, m0);
+    MatrixReader<T, AlongRow<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, n0, turn.k);
+    __shared__ Tiles tiles;
+    Sums sums;
+    const int begin = turn.split * g.run;
+    multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, tiles);
+    if (!join(g, turn, sums, part, tickets)) return;
+#pragma unroll
+    for (int i = 0; i < TM; ++i) {
+        const int m = m0 + sums.row(i);
+#pragma unroll
+        for (int j = 0; j < TN; ++j) sums.v[i][j] = (A)(T)sums.v[i][j];   // what others will read
+        if (m >= g.rows) continue;
+#pragma unroll
+        for (int j = 0; j < TN; j += CHUNK)
+            put(sums, i, j, y_nsf + (m * g.columns + n0), g.columns - n0, VB);
+    }
+    column_moments(
+        sums, ColumnMoments{mean_f, var_f, rstd_f, moments, tickets + gridDim.x, eps}, m0, n0,
+        g.rows, g.columns);
+}
+
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_data(
+    const T* __restrict__ gy_nsf, const T* __restrict__ w_kcf, T* __restrict__ gx_nsc, A* part,
+    unsigned* tickets, Gather g) {
+    const Turn turn(g, BM, BN);
+    const int m0 = turn.m0, n0 = turn.n0;
+    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(gy_nsf, g, turn, m0);
+    WeightReader<T, AlongK<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, n0);
+    __shared__ Tiles tiles;
+    Sums sums;
+    const int begin = turn.split * g.run;
+    multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, tiles);
+    if (!join(g, turn, sums, part, tickets)) return;
+#pragma unroll
+    for (int i = 0; i < TM; ++i) {
+        const int m = m0 + sums.row(i);
+        const int to = m < g.rows ? target_of(g, turn, m) : -1;
+        if (to < 0) continue;
+#pragma unroll
+        for (int j = 0; j < TN; j += CHUNK)
+            put(sums, i, j, gx_nsc + (to * g.columns + n0), g.columns - n0,
+                g.columns % CHUNK == 0);
+    }
+}
+
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_weight(
     const T* __restrict__ x_nsc, const T* __restrict__ gy_nsf, T* __restrict__ gw_kcf, A* part,
     unsigned* tickets, Gather g) {
-    int m0, n0;
-    tile_of(g, m0, n0);
-    const Turn turn(g, 0);
-    const int begin = blockIdx.z * g.run, end = min(begin + g.run, g.rows);
+    const Turn turn(g, BM, BN);
+    const int m0 = turn.m0, n0 = turn.n0;
+    const int begin = turn.split * g.run, end = min(begin + g.run, g.rows);
     TapReader<T, AlongRow<BM, BK, GA, THREADS>, GA, VA> a(x_nsc, g, turn, m0, end);
     MatrixReader<T, AlongRow<BN, BK, GB, THREADS>, GB, VB> b(gy_nsf, g, n0, end);
     __shared__ Tiles tiles;
     Sums sums;
     multiply(a, b, g, turn, begin, end, sums, tiles);
-    if (gridDim.z > 1 && !join(sums, part, tickets)) return;
+    if (!join(g, turn, sums, part, tickets)) return;
 #pragma unroll
     for (int i = 0; i < TM; ++i) {
         const int m = m0 + sums.row(i);
         if (m >= turn.k) continue;
 #pragma unroll
         for (int j = 0; j < TN; j += CHUNK)
-            put(sums, i, j, gw_kcf + (i64)m * g.columns + n0, g.columns - n0,
+            put(sums, i, j, gw_kcf + (m * g.columns + n0), g.columns - n0,
                 g.columns % CHUNK == 0);
     }
 }

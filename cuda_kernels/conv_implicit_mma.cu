@@ -4,10 +4,11 @@
 //   bytes sizeof(T) * (x + w + y) from memory, x again from cache for each tap; flops 2*rows*K*C*F
 // conv_implicit_mma_stats   x[N,S,C] w[K,C,F] -> y[N,S',F], mean[F] var[F] rstd[F] of y
 //   (moments.cuh) for batch normalisation: y is not read for it
-// conv_implicit_mma_data    gy[N,S',F] w[K,C,F] -> gx[N,S,C]       the same with x and y changed
-//   about; blockIdx.z: phase of the strides
-// conv_implicit_mma_weight  x[N,S,C] gy[N,S',F] -> gw[K,C,F]       blockIdx.z: split of the places;
-//   the last block of a tile adds the splits' sums, part[tiles, splits, BM * BN], in their order
+// conv_implicit_mma_data    gy[N,S',F] w[K,C,F] -> gx[N,S,C]
+//   the same with x and y changed about; in phases for strides above 1
+// conv_implicit_mma_weight  x[N,S,C] gy[N,S',F] -> gw[K,C,F]
+//
+// The sum over k may be split as in conv_implicit.cu: part[tiles, splits, BM * BN].
 //
 // T float: products in TF32, operands rounded to nearest; sm_80 on. T float16, bfloat16: products
 // of 16 bits; float16 from sm_75, bfloat16 from sm_80 on.
@@ -239,20 +240,22 @@ __device__ __forceinline__ void finish(Sums& sums, const T* bias, int n0, int le
 }
 
 // All splits of this tile, added in their order, in the block that comes last; false in others.
-__device__ __forceinline__ bool join(Sums& sums, float* part, unsigned* tickets) {
-    float4* mine = (float4*)part + (i64)blockIdx.x * gridDim.z * (BM * BN / 4) + threadIdx.x;
+__device__ __forceinline__ bool join(const Gather& g, const Turn& turn, Sums& sums, float* part,
+                                     unsigned* tickets) {
+    if (g.splits == 1) return true;
+    float4* mine = (float4*)part + (i64)turn.tile * g.splits * (BM * BN / 4) + threadIdx.x;
     const int one = BM * BN / 4;
 #pragma unroll
     for (int i = 0; i < DOWN; ++i)
 #pragma unroll
         for (int j = 0; j < ACROSS; ++j) {
             const float* v = sums.v[i][j];
-            mine[(int)blockIdx.z * one + (i * ACROSS + j) * THREADS] =
+            mine[turn.split * one + (i * ACROSS + j) * THREADS] =
                 make_float4(v[0], v[1], v[2], v[3]);
         }
-    if (!comes_last(tickets + blockIdx.x, gridDim.z)) return false;
+    if (!comes_last(tickets + turn.tile, g.splits)) return false;
     sums.clear();
-    for (int s = 0; s < (int)gridDim.z; ++s)
+    for (int s = 0; s < g.splits; ++s)
 #pragma unroll
         for (int i = 0; i < DOWN; ++i)
 #pragma unroll
@@ -264,45 +267,41 @@ __device__ __forceinline__ bool join(Sums& sums, float* part, unsigned* tickets)
     return true;
 }
 
-__device__ __forceinline__ void tile_of(const Gather& g, int& m0, int& n0) {
-    unsigned q = blockIdx.x;
-    n0 = take(q, g.by_tiles) * BN;
-    m0 = (int)q * BM;
-}
-
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_fwd(
     const T* __restrict__ x_nsc, const T* __restrict__ w_kcf, const T* __restrict__ bias_f,
-    T* __restrict__ y_nsf, Gather g, int relu) {
+    T* __restrict__ y_nsf, float* part, unsigned* tickets, Gather g, int relu) {
     extern __shared__ Bits128 memory[];
-    int m0, n0;
-    tile_of(g, m0, n0);
-    const Turn turn(g, 0);
+    const Turn turn(g, BM, BN);
+    const int m0 = turn.m0, n0 = turn.n0;
     PlaceReader<T, AlongK<BM, BK, G, THREADS>, G, VA> a(x_nsc, g, turn, m0);
     MatrixReader<T, AlongRow<BN, BK, G, THREADS>, G, VB> b(w_kcf, g, n0, turn.k);
     Sums sums;
-    multiply(a, b, g, turn, 0, turn.k, sums, (T*)memory);
+    const int begin = turn.split * g.run;
+    multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, (T*)memory);
+    if (!join(g, turn, sums, part, tickets)) return;
     const int left = g.columns - n0;
     if (bias_f || relu) finish(sums, bias_f, n0, left, relu);
 #pragma unroll
     for (int i = 0; i < 2 * DOWN; ++i) {
         const int m = m0 + sums.row(i / 2, i % 2);
         if (m < g.rows)
-            put_row(sums, i / 2, i % 2, y_nsf + (i64)m * g.columns + n0, left, !(g.columns & 1));
+            put_row(sums, i / 2, i % 2, y_nsf + (m * g.columns + n0), left, !(g.columns & 1));
     }
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_stats(
     const T* __restrict__ x_nsc, const T* __restrict__ w_kcf, T* __restrict__ y_nsf,
-    float* mean_f, float* var_f, float* rstd_f, float* part, unsigned* tickets, Gather g,
-    float eps) {
+    float* mean_f, float* var_f, float* rstd_f, float* moments, float* part, unsigned* tickets,
+    Gather g, float eps) {
     extern __shared__ Bits128 memory[];
-    int m0, n0;
-    tile_of(g, m0, n0);
-    const Turn turn(g, 0);
+    const Turn turn(g, BM, BN);
+    const int m0 = turn.m0, n0 = turn.n0;
     PlaceReader<T, AlongK<BM, BK, G, THREADS>, G, VA> a(x_nsc, g, turn, m0);
     MatrixReader<T, AlongRow<BN, BK, G, THREADS>, G, VB> b(w_kcf, g, n0, turn.k);
     Sums sums;
-    multiply(a, b, g, turn, 0, turn.k, sums, (T*)memory);
+    const int begin = turn.split * g.run;
+    multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, (T*)memory);
+    if (!join(g, turn, sums, part, tickets)) return;
 #pragma unroll
     for (int i = 0; i < 2 * DOWN; ++i) {
         const int m = m0 + sums.row(i / 2, i % 2);
@@ -312,29 +311,32 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_
             v = (float)(T)v;
         }
         if (m < g.rows)
-            put_row(sums, i / 2, i % 2, y_nsf + (i64)m * g.columns + n0, g.columns - n0,
+            put_row(sums, i / 2, i % 2, y_nsf + (m * g.columns + n0), g.columns - n0,
                     !(g.columns & 1));
     }
-    column_moments(sums, ColumnMoments{mean_f, var_f, rstd_f, part, tickets, eps},
-                                    m0, n0, g.rows, g.columns);
+    column_moments(
+        sums, ColumnMoments{mean_f, var_f, rstd_f, moments, tickets + gridDim.x, eps}, m0, n0,
+        g.rows, g.columns);
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_data(
-    const T* __restrict__ gy_nsf, const T* __restrict__ w_kcf, T* __restrict__ gx_nsc, Gather g) {
+    const T* __restrict__ gy_nsf, const T* __restrict__ w_kcf, T* __restrict__ gx_nsc, float* part,
+    unsigned* tickets, Gather g) {
     extern __shared__ Bits128 memory[];
-    int m0, n0;
-    tile_of(g, m0, n0);
-    const Turn turn(g, blockIdx.z);
+    const Turn turn(g, BM, BN);
+    const int m0 = turn.m0, n0 = turn.n0;
     PlaceReader<T, AlongK<BM, BK, G, THREADS>, G, VA> a(gy_nsf, g, turn, m0);
     WeightReader<T, AlongK<BN, BK, G, THREADS>, G, VB> b(w_kcf, g, n0);
     Sums sums;
-    multiply(a, b, g, turn, 0, turn.k, sums, (T*)memory);
+    const int begin = turn.split * g.run;
+    multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, (T*)memory);
+    if (!join(g, turn, sums, part, tickets)) return;
 #pragma unroll
     for (int i = 0; i < 2 * DOWN; ++i) {
         const int m = m0 + sums.row(i / 2, i % 2);
-        const i64 to = m < g.rows ? target_of(g, turn, m) : -1;
+        const int to = m < g.rows ? target_of(g, turn, m) : -1;
         if (to >= 0)
-            put_row(sums, i / 2, i % 2, gx_nsc + to * g.columns + n0, g.columns - n0,
+            put_row(sums, i / 2, i % 2, gx_nsc + (to * g.columns + n0), g.columns - n0,
                     !(g.columns & 1));
     }
 }
@@ -343,20 +345,19 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_
     const T* __restrict__ x_nsc, const T* __restrict__ gy_nsf, T* __restrict__ gw_kcf, float* part,
     unsigned* tickets, Gather g) {
     extern __shared__ Bits128 memory[];
-    int m0, n0;
-    tile_of(g, m0, n0);
-    const Turn turn(g, 0);
-    const int begin = blockIdx.z * g.run, end = min(begin + g.run, g.rows);
+    const Turn turn(g, BM, BN);
+    const int m0 = turn.m0, n0 = turn.n0;
+    const int begin = turn.split * g.run, end = min(begin + g.run, g.rows);
     TapReader<T, AlongRow<BM, BK, G, THREADS>, G, VA> a(x_nsc, g, turn, m0, end);
     MatrixReader<T, AlongRow<BN, BK, G, THREADS>, G, VB> b(gy_nsf, g, n0, end);
     Sums sums;
     multiply(a, b, g, turn, begin, end, sums, (T*)memory);
-    if (gridDim.z > 1 && !join(sums, part, tickets)) return;
+    if (!join(g, turn, sums, part, tickets)) return;
 #pragma unroll
     for (int i = 0; i < 2 * DOWN; ++i) {
         const int m = m0 + sums.row(i / 2, i % 2);
         if (m < turn.k)
-            put_row(sums, i / 2, i % 2, gw_kcf + (i64)m * g.columns + n0, g.columns - n0,
+            put_row(sums, i / 2, i % 2, gw_kcf + (m * g.columns + n0), g.columns - n0,
                     !(g.columns & 1));
     }
 }

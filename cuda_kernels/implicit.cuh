@@ -31,7 +31,7 @@ struct Gather {      // axes are D, H, W
     int rows;        // images * places: m of forward and data (each phase), k of weight
     int inner;       // channels of the gathered array
     int columns;     // n
-    int run;         // k of one split (weight)
+    int run, splits; // k of one split, and their number
     int size[3];     // of the gathered array
     int target[3];   // of the array that rows walk
     int stride[3], step[3];
@@ -42,13 +42,22 @@ struct Gather {      // axes are D, H, W
     Phase phase[3][MOST_PHASES];
 };
 
-static_assert(sizeof(Gather) == 448, "plans_implicit.py describes this struct");
+static_assert(sizeof(Gather) == 452, "plans_implicit.py describes this struct");
 
-// The phase of this block along each axis; blockIdx.z counts (d, h, w).
+// What this block does: its tile, its phase along each axis and its split of k. blockIdx.x counts
+// tiles, those along n first, blockIdx.z phases (d, h, w) and splits, which are the inner ones.
 struct Turn {
+    int m0, n0;
     int at[3];
     int k;           // taps * inner
-    __device__ __forceinline__ Turn(const Gather& g, int z) {
+    int split, tile; // tile of those of all phases
+    __device__ __forceinline__ Turn(const Gather& g, int rows, int columns) {
+        unsigned q = blockIdx.x;
+        n0 = take(q, g.by_tiles) * columns;
+        m0 = (int)q * rows;
+        int z = blockIdx.z / g.splits;
+        split = blockIdx.z % g.splits;
+        tile = z * gridDim.x + blockIdx.x;
         at[2] = z % g.phases[2];
         z /= g.phases[2];
         at[1] = z % g.phases[1];
@@ -71,12 +80,12 @@ struct Place {
 };
 
 // The target element of row m in a phase, counted in pixels; -1 if the phase has no such element.
-__device__ __forceinline__ i64 target_of(const Gather& g, const Turn& turn, int m) {
+__device__ __forceinline__ int target_of(const Gather& g, const Turn& turn, int m) {
     const Place p(g, m);
     const int d = p.d * g.phases[0] + turn.at[0], h = p.h * g.phases[1] + turn.at[1],
               w = p.w * g.phases[2] + turn.at[2];
     if (d >= g.target[0] || h >= g.target[1] || w >= g.target[2]) return -1;
-    return (((i64)p.n * g.target[0] + d) * g.target[1] + h) * g.target[2] + w;
+    return ((p.n * g.target[0] + d) * g.target[1] + h) * g.target[2] + w;
 }
 
 // A tap and a channel of it, as moves away from tap 0, channel 0.

@@ -21,11 +21,13 @@ Plan = Callable[..., LaunchPlan]
 MOST_PHASES = 4                          # strides above: the data gradient goes by columns
 MOST = 1 << 31                           # kernels count elements of an array in 31 bits
 MULTIPROCESSORS = 132                    # of an H200: what the choice of tiles is made for
-SPLIT_ROWS = 256                         # a split of the weight gradient sums at least as many
+SPLIT_TERMS = 128                        # a split sums at least as many
+JOIN = 450e3                             # products in the time that joining splits takes, estimated
+ALONE = 0.6                              # pace of a multiprocessor with a single block, estimated
 
 _PHASE = np.dtype([("start", "i4"), ("taps", "i4"), ("first_tap", "i4"), ("by_taps", DIVISION)])
 _GATHER = np.dtype(
-    [(f, "i4") for f in ("rows", "inner", "columns", "run")]
+    [(f, "i4") for f in ("rows", "inner", "columns", "run", "splits")]
     + [(f, "i4", 3) for f in ("size", "target", "stride", "step", "window", "tap_step", "phases")]
     + [("by_tiles", DIVISION), ("by_inner", DIVISION), ("by_places", DIVISION, 3),
        ("phase", _PHASE, (3, MOST_PHASES))], align=True)
@@ -112,7 +114,8 @@ def axis_phases(length: int, taps: int, stride: int, before: int, dilation: int)
     return phases
 
 
-def gather_argument(g: Geometry, f: int, kind: str, tile_columns: int, run: int = 0) -> np.void:
+def gather_argument(g: Geometry, f: int, kind: str, tile_columns: int, run: int,
+                    splits: int) -> np.void:
     """The `Gather` struct of implicit.cuh. kind: "fwd", "data" or "weight"."""
     size, out, window, strides, dilation = (
         three(v, 1) for v in (g.size, g.out, g.window, g.strides, g.dilation))
@@ -122,12 +125,12 @@ def gather_argument(g: Geometry, f: int, kind: str, tile_columns: int, run: int 
         tap_step = [s // gcd(s, d) for s, d in zip(strides, dilation)]
         step = [-(t * d // s) for t, d, s in zip(tap_step, dilation, strides)]
         places = [-(-length // s) for length, s in zip(size, strides)]
-        fields = (g.images * prod(places), f, g.channels, run, out, size, (1, 1, 1), step, window,
+        fields = (g.images * prod(places), f, g.channels, run, splits, out, size, (1, 1, 1), step, window,
                   tap_step, strides)
     else:
         phases = [[(-b, k, 0)] for b, k in zip(before, window)]
         places = out
-        fields = (g.images * g.places, g.channels, f, run, size, out, strides, dilation, window,
+        fields = (g.images * g.places, g.channels, f, run, splits, size, out, strides, dilation, window,
                   (1, 1, 1), (1, 1, 1))
     columns = fields[2]
     gather = np.zeros((), _GATHER)
@@ -156,14 +159,16 @@ def vectors(dtype: str, first: int, second: int) -> tuple[tuple[str, str], ...]:
     return ("VA", str(int(first % group == 0))), ("VB", str(int(second % group == 0)))
 
 
-def shape_of(kind: str, g: Geometry, f: int) -> tuple[int, int, int]:
-    """(rows, columns, independent layers) of the product."""
+def shape_of(kind: str, g: Geometry, f: int) -> tuple[int, int, int, int]:
+    """(rows, columns, terms, independent layers) of the product; terms of the longest layer."""
     if kind == "fwd":
-        return g.images * g.places, f, 1
+        return g.images * g.places, f, g.taps * g.channels, 1
     if kind == "data":
         rows = g.images * prod(-(-n // s) for n, s in zip(g.size, g.strides))
-        return rows, g.channels, prod(g.strides)
-    return g.taps * g.channels, f, max(1, g.images * g.places // SPLIT_ROWS)
+        taps = prod(max(t for _, t, _ in axis_phases(n, k, s, before, d)) for n, k, s, (before, _), d
+                    in zip(g.size, g.window, g.strides, g.pads, g.dilation))
+        return rows, g.channels, taps * f, prod(g.strides)
+    return g.taps * g.channels, f, g.images * g.places, 1
 
 
 def tiles_for(dtype: str, traits: Traits) -> tuple[Tile | TensorTile, ...]:
@@ -182,20 +187,24 @@ def tiles_for(dtype: str, traits: Traits) -> tuple[Tile | TensorTile, ...]:
 def ranked(kind: str, g: Geometry, f: int, dtype: str,
            traits: Traits = Traits()) -> list[Tile | TensorTile]:
     """The tiles, the one first that is estimated to be done first."""
-    m, n, layers = shape_of(kind, g, f)
-
-    def cost(tile: Tile | TensorTile) -> float:
-        blocks = -(-m // tile.rows) * -(-n // tile.columns) * layers
-        return -(-blocks // MULTIPROCESSORS) * tile.rows * tile.columns / tile.pace
-
-    return sorted(tiles_for(dtype, traits), key=cost)
+    m, n, terms, layers = shape_of(kind, g, f)
+    return sorted(tiles_for(dtype, traits), key=lambda tile: split(m, n, terms, layers, tile)[0])
 
 
-def split(rows: int, blocks: int) -> tuple[int, int]:
-    """(splits, rows of each) so that `blocks` blocks of each keep the device busy twice over."""
-    splits = max(1, min(2 * MULTIPROCESSORS // max(blocks, 1), rows // SPLIT_ROWS))
-    run = -(-(-(-rows // splits)) // 32) * 32            # whole k-tiles
-    return -(-rows // run), run
+def split(m: int, n: int, terms: int, layers: int,
+          tile: Tile | TensorTile) -> tuple[float, int, int]:
+    """(cost, splits, terms of each): how to cut the sums so that all multiprocessors are busy. The
+    cost is an estimate in products that one of them does meanwhile."""
+    blocks = -(-m // tile.rows) * -(-n // tile.columns) * layers
+    best = None
+    for splits in range(1, max(1, min(2 * MULTIPROCESSORS // blocks, terms // SPLIT_TERMS)) + 1):
+        run = -(-(-(-terms // splits)) // 32) * 32       # whole k-tiles
+        pace = tile.pace * (ALONE if blocks * splits <= MULTIPROCESSORS else 1)
+        cost = (-(-blocks * splits // MULTIPROCESSORS) * tile.rows * tile.columns * run / pace
+                + (splits > 1) * JOIN)
+        if best is None or cost < best[0]:
+            best = cost, -(-terms // run), run
+    return best
 
 
 def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: Tile | TensorTile,
@@ -205,40 +214,40 @@ def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: Tile | TensorTile
 
     With "fwd" bias and rectified, or eps for the statistics of batch normalisation.
     """
-    m, n, layers = shape_of(kind, g, f)
-    inner = {"fwd": (g.channels, f), "data": (f, f), "weight": (g.channels, f)}[kind]
-    blocks = -(-m // tile.rows) * -(-n // tile.columns)
-    splits, run = split(g.images * g.places, blocks) if kind == "weight" else (1, 0)
-    gather = gather_argument(g, f, kind, tile.columns, run)
-    several = (Temp(0), Tickets(blocks)) if splits > 1 else (None, None)
-    args = {"fwd": (In(0), In(1), bias, Out(0), gather, np.int32(rectified)),
-            "data": (In(0), In(1), Out(0), gather),
+    m, n, terms, layers = shape_of(kind, g, f)
+    _, splits, run = split(m, n, terms, layers, tile)
+    tiles = -(-m // tile.rows) * -(-n // tile.columns)
+    inner = (f, f) if kind == "data" else (g.channels, f)
+    gather = gather_argument(g, f, kind, tile.columns, run, splits)
+    several = (Temp(0), Tickets(tiles * layers)) if splits > 1 else (None, None)
+    args = {"fwd": (In(0), In(1), bias, Out(0), *several, gather, np.int32(rectified)),
+            "data": (In(0), In(1), Out(0), *several, gather),
             "weight": (In(0), In(1), Out(0), *several, gather)}[kind]
     names = (("T", c_type(dtype)), *tile.names, *vectors(dtype, *inner),
              *((("RANK", "3"),) if len(g.size) > 2 else ()))
-    grid = (blocks, 1, splits if kind == "weight" else layers)
-    launch = Launch(f"{tile.prefix}_{kind}", grid, (tile.threads,), args,
-                    tile.smem(kind, numpy_dtype(dtype).itemsize), names, tile.file)
     work = np.dtype(arithmetic(dtype))
-    if eps is not None:
-        return _with_stats(launch, m, n, tile, work, eps)
-    scratch = splits * blocks * tile.rows * tile.columns * work.itemsize
-    return LaunchPlan((launch,), (scratch,) if splits > 1 else ())
+    scratch = splits * tiles * layers * tile.rows * tile.columns * work.itemsize
+    plan = LaunchPlan((Launch(f"{tile.prefix}_{kind}", (tiles, 1, layers * splits),
+                              (tile.threads,), args,
+                              tile.smem(kind, numpy_dtype(dtype).itemsize), names, tile.file),),
+                      (scratch,) if splits > 1 else ())
+    return plan if eps is None else _with_stats(plan, m, n, tile, work.type(eps))
 
 
 MERGED = 32                              # tiles whose moments one block merges: moments.cuh
 
 
-def _with_stats(launch: Launch, m: int, n: int, tile: Tile | TensorTile, work: np.dtype,
-                eps: float) -> LaunchPlan:
+def _with_stats(plan: LaunchPlan, m: int, n: int, tile: Tile | TensorTile,
+                eps: np.floating) -> LaunchPlan:
     """The forward launch that gives the moments of its columns as well."""
-    tiles = -(-m // tile.rows)
-    groups = -(-tiles // MERGED)
-    gather = launch.args[-2]
-    args = (In(0), In(1), *map(Out, range(4)), Temp(0),
-            Tickets(-(-n // tile.columns) * (groups + 1)), gather, work.type(eps))
+    launch, = plan.steps
+    down, across = -(-m // tile.rows), -(-n // tile.columns)
+    groups = -(-down // MERGED)
+    part, gather = launch.args[4], launch.args[6]
+    args = (In(0), In(1), *map(Out, range(4)), Temp(len(plan.temps)), part,
+            Tickets(across * (down + groups + 1)), gather, eps)
     return LaunchPlan((replace(launch, entry=f"{tile.prefix}_stats", args=args),),
-                      (2 * (tiles + groups) * n * work.itemsize,))
+                      (*plan.temps, 2 * (down + groups) * n * eps.itemsize))
 
 
 # ---- which of them

@@ -53,7 +53,8 @@ def test_every_type_is_summed_as_it_should(name, kind, stored):
 
 @pytest.mark.parametrize("stored", ["float32", "bfloat16"])
 def test_splits_of_the_weight_gradient_are_added_in_order(stored, monkeypatch):
-    monkeypatch.setattr(plans_implicit, "SPLIT_ROWS", 32)
+    monkeypatch.setattr(plans_implicit, "SPLIT_TERMS", 32)
+    monkeypatch.setattr(plans_implicit, "JOIN", 0)
     problem = Problem((4, (9, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 5, 8), "weight", stored)
     plan = plans_implicit.implicit("weight", problem.g, problem.f, stored, plans_implicit.TILES[-1])
     assert plan.steps[0].grid[2] == 9                        # 288 places in runs of 32
@@ -73,8 +74,9 @@ def test_bias_and_rectifier_follow_the_sums(relu):
     plan = plans_implicit.implicit("fwd", problem.g, problem.f, "float32", plans_implicit.TILES[1])
     step, = plan.steps
     bias = np.linspace(-9, 9, problem.f).astype("f4")
-    *_, gather, _ = step.args
-    args = [*problem.arrays, bias, *problem.empty, gather, np.int32(relu)]
+    gather = step.args[-2]
+    args = [*problem.arrays, bias, *problem.empty, None, None, gather,
+            np.int32(relu)]
     got = run_kernel(step.file, step.entry, step.grid, step.block, args, step.defines)[3]
     problem.want = problem.want + bias
     if relu:
@@ -109,5 +111,36 @@ def test_statistics_of_many_tiles_are_merged_twice(stored):
     problem = Problem((1, (40, 41), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 4, 36), "fwd", stored)
     tiles = plans_implicit.DOUBLE_TILES if stored == "float64" else plans_implicit.TILES
     plan = plans_implicit.implicit("fwd", problem.g, problem.f, stored, tiles[-1], eps=1e-3)
-    assert plan.steps[0].args[7].count == 2 * (2 + 1)        # 52 tiles of 32 rows: two groups
+    assert plan.steps[0].args[8].count == 2 * (52 + 2 + 1)        # 52 tiles of 32 rows: two groups
     problem.check(check_stats(plan, problem, "conv_implicit_stats", 2.0), summed=stored)
+
+
+@pytest.mark.parametrize("name, kind", [("3x3", "fwd"), ("deep", "data"), ("deep", "fwd")])
+def test_all_products_may_be_split(name, kind, monkeypatch):
+    monkeypatch.setattr(plans_implicit, "SPLIT_TERMS", 32)
+    monkeypatch.setattr(plans_implicit, "JOIN", 0)
+    problem = Problem(CASES[name], kind)
+    how = problem.kind, problem.g, problem.f, problem.stored
+    plan = plans_implicit.implicit(*how, plans_implicit.TILES[-1])
+    assert plan.temps
+    problem.check(run_plan(plan, problem.arrays, problem.empty)[0])
+
+
+def test_statistics_of_split_sums(monkeypatch):
+    monkeypatch.setattr(plans_implicit, "SPLIT_TERMS", 32)
+    monkeypatch.setattr(plans_implicit, "JOIN", 0)
+    problem = Problem(CASES["3x3"], "fwd")
+    plan = plans_implicit.implicit("fwd", problem.g, problem.f, "float32",
+                                   plans_implicit.TILES[-1], eps=1e-3)
+    assert len(plan.temps) == 2
+    problem.check(check_stats(plan, problem, "conv_implicit_stats", 1.0))
+
+
+def test_sums_are_split_where_multiprocessors_would_be_idle():
+    tile = plans_implicit.TILES[1]
+    assert plans_implicit.split(128 * 64, 64, 576, 1, tile)[1] > 1          # 128 blocks, 132 places
+    assert plans_implicit.split(128 * 1024, 16, 144, 1, tile)[1] == 1       # 2,048 blocks
+    assert plans_implicit.split(196, 512, 32, 1, tile)[1] == 1              # short sums
+    for m, n, terms, layers in [(144, 16, 131072, 1), (8192, 64, 576, 1), (50, 50, 5000, 4)]:
+        _, splits, run_ = plans_implicit.split(m, n, terms, layers, tile)
+        assert run_ % 32 == 0 and (splits - 1) * run_ < terms <= splits * run_

@@ -66,7 +66,8 @@ def test_every_tile_makes_the_product(tile, kind, stored):
 
 @pytest.mark.parametrize("stored", TYPES)
 def test_splits_of_the_weight_gradient_are_added_in_order(stored, monkeypatch):
-    monkeypatch.setattr(plans_implicit, "SPLIT_ROWS", 32)
+    monkeypatch.setattr(plans_implicit, "SPLIT_TERMS", 32)
+    monkeypatch.setattr(plans_implicit, "JOIN", 0)
     problem = Problem((4, (9, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 8, 16), "weight",
                       stored)
     plan = plans_implicit.implicit("weight", problem.g, problem.f, stored, TILES[2])
@@ -89,7 +90,8 @@ def test_bias_and_rectifier_follow_the_sums(relu):
     plan = plans_implicit.implicit("fwd", problem.g, problem.f, "float16", TILES[2])
     step, = plan.steps
     bias = np.linspace(-9, 9, problem.f).astype("f2")
-    args = [*problem.arrays, bias, *problem.empty, step.args[-2], np.int32(relu)]
+    args = [*problem.arrays, bias, *problem.empty, None, None, step.args[-2],
+            np.int32(relu)]
     got = run_kernel(step.file, step.entry, step.grid, step.block, args, step.defines,
                      smem=step.smem)[3]
     problem.want = problem.want + bias
@@ -169,5 +171,25 @@ def test_statistics_of_many_tiles_are_merged_twice():
     problem = Problem((1, (48, 47), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 8, 20), "fwd",
                       "bfloat16")
     plan = plans_implicit.implicit("fwd", problem.g, problem.f, "bfloat16", TILES[4], eps=1e-3)
-    assert plan.steps[0].args[7].count == 2 * (2 + 1)        # 36 tiles of 64 rows: two groups
+    assert plan.steps[0].args[8].count == 2 * (36 + 2 + 1)        # 36 tiles of 64 rows: two groups
     check(problem, check_stats(plan, problem, "conv_implicit_mma_stats"))
+
+
+@pytest.mark.parametrize("stored", TYPES)
+@pytest.mark.parametrize("name, kind", [("3x3", "fwd"), ("deep", "data")])
+def test_all_products_may_be_split(name, kind, stored, monkeypatch):
+    monkeypatch.setattr(plans_implicit, "SPLIT_TERMS", 32)
+    monkeypatch.setattr(plans_implicit, "JOIN", 0)
+    problem = Problem(CASES[name], kind, stored)
+    plan = plans_implicit.implicit(kind, problem.g, problem.f, stored, TILES[4])
+    assert plan.temps
+    check(problem, run_plan(plan, problem.arrays, problem.empty, schedules=("random",))[0])
+
+
+def test_statistics_of_split_sums(monkeypatch):
+    monkeypatch.setattr(plans_implicit, "SPLIT_TERMS", 32)
+    monkeypatch.setattr(plans_implicit, "JOIN", 0)
+    problem = Problem(CASES["3x3"], "fwd", "float16")
+    plan = plans_implicit.implicit("fwd", problem.g, problem.f, "float16", TILES[2], eps=1e-3)
+    assert len(plan.temps) == 2
+    check(problem, check_stats(plan, problem, "conv_implicit_mma_stats", 1.0))
