@@ -284,6 +284,12 @@ def _blas_stack(found: Library, a: np.ndarray, b: np.ndarray, out: np.ndarray, a
     return run
 
 
+def needs_no_packing() -> bool:
+    """Whether products of at most UNPACKED are faster for not being packed."""
+    found = library()
+    return found is not None and found.core in UNPACKED_CORES
+
+
 def _cut(found: Library | None, m: int, n: int, k: int) -> tuple[int, int] | None:
     """(axis, size of a part) by which a product (m, k) @ (k, n) falls into parts that need no
     packing: axis 2 the rows of a, 1 the columns of b, 0 the sum.  None: best as it is."""

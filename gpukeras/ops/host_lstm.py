@@ -10,21 +10,20 @@ from functools import partial
 
 import numpy as np
 
-from ..blas import bind_stack
+from ..blas import UNPACKED, bind_stack, needs_no_packing
 from ..team import in_turn, team
 from .host_rnn import (_APPLY, _SLOPE, WORTH_SHARING, Arrays, Run, _Chunk, _clear, _halves, _keep,
                        _off)
 
-# Products whose m * n * k is at most this need no packing in OpenBLAS's AVX-512 kernels: 102 to 108
-# GFLOP/s where those of twice the size reach 85 to 95.
-UNPACKED, MOST_PARTS = 1e6, 4
+MOST_PARTS = 4                                      # of a product that is cut
 LEAST_ROWS = 32                                     # of a product that is added to others
 
 
 def stacked(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool = False) -> Run:
-    """bind_stack, in parts of the longer of rows and columns if that makes each product small."""
+    """bind_stack, in parts of the longer of rows and columns if that makes each product so small
+    that it needs no packing: 102 to 108 GFLOP/s where those of twice the size reach 85 to 95."""
     (m, k), n = a.shape[1:], b.shape[-1]
-    parts = -(-m * n * k // int(UNPACKED))
+    parts = -(-m * n * k // int(UNPACKED)) if needs_no_packing() else 1
     if not 1 < parts <= MOST_PARTS:
         return bind_stack(a, b, out, accumulate)
     rows = m >= n
