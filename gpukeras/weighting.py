@@ -39,7 +39,9 @@ def squeeze_or_expand_dimensions(y_pred, y_true=None, sample_weight=None):
             y_true = K.squeeze(y_true, -1)
     if sample_weight is None:
         return y_pred, y_true
-    if K.ndim(sample_weight) == K.ndim(y_pred) + 1:
+    if K.ndim(y_pred) == 0 and K.ndim(sample_weight) == 1:
+        y_pred = K.expand_dims(y_pred)             # one value of the batch for all its weights
+    elif K.ndim(sample_weight) == K.ndim(y_pred) + 1:
         sample_weight = K.squeeze(sample_weight, -1)
     elif 0 < K.ndim(sample_weight) == K.ndim(y_pred) - 1:
         sample_weight = K.expand_dims(sample_weight, -1)

@@ -134,3 +134,18 @@ def test_a_training_that_diverges_does_so_quietly():
     model = dense()
     model.compile("sgd", "mse")
     assert history(model, X, np.full((20, 2), 1e30))["loss"] == [np.inf]
+
+
+def test_losses_and_metrics_of_a_whole_batch_take_sample_weights():
+    def loss(y_true, y_pred):
+        return K.mean(K.square(y_true - y_pred))
+
+    def largest(y_true, y_pred):
+        return K.max(y_pred)
+
+    model = dense()
+    model.compile("sgd", loss, weighted_metrics=[largest])
+    weights = np.linspace(0, 2, 20)
+    y = model.predict(X)
+    found = model.test_on_batch(X, Y, sample_weight=weights)
+    np.testing.assert_allclose(found, [np.mean((Y - y) ** 2) * weights.mean(), y.max()], rtol=1e-5)
