@@ -81,6 +81,8 @@ def _compile(model, config, state, custom_objects, missing):
         warnings.warn(f"The model was *not* compiled: {error} Give it in custom_objects, or "
                       "compile the model yourself.")
         return
+    if not model.inputs:                           # saved before it was built: there is no state
+        return
     model._make_train_function()                                     # makes the optimizer's state
     try:
         arrays = state(model.optimizer, len(model._collected_trainable_weights))
