@@ -91,6 +91,7 @@ class CudaDriver(Driver):
         self.recording: CudaGraph | None = None
         self._modules: dict[tuple, CudaModule] = {}
         self._sending: Any = None
+        self._other: Any = None              # stream of other libraries' work
         self._stages: dict[int, list] = {}
         self._blas: cublas.Cublas | None = None
         self._lt: cublaslt.CublasLt | None = None
@@ -191,6 +192,35 @@ class CudaDriver(Driver):
     def use(self) -> None:
         """Makes this GPU the calling thread's."""
         self.device.use()
+
+    # work of other libraries, beside our own --------------------------------
+    def bind_fork(self) -> Callable[[], None]:
+        """From here on, what `bind_beside` queues follows what has been queued so far."""
+        return self._between(lambda: self.stream, self._beside)
+
+    def bind_join(self) -> Callable[[], None]:
+        """What is queued from here on follows what `bind_beside` has queued."""
+        return self._between(self._beside, lambda: self.stream)
+
+    def bind_beside(self, run: Callable[[int], None], uses: tuple) -> Callable[[], None]:
+        """run(pointer of a stream) beside the driver's own work; `uses` is kept alive."""
+        return self._queued(lambda: run(self._beside().ptr), uses)
+
+    def _beside(self) -> Any:
+        if self._other is None:
+            with self.device:
+                self._other = self.cupy.cuda.Stream(non_blocking=True)
+        return self._other
+
+    def _between(self, first: Callable[[], Any], then: Callable[[], Any]) -> Callable[[], None]:
+        with self.device:
+            event = self.cupy.cuda.Event(disable_timing=True)
+
+        def run() -> None:
+            event.record(first())
+            then().wait_event(event)
+
+        return self._queued(run, (event,))
 
     def bind_peer_copy(self, dst: DeviceArray, src: DeviceArray) -> Callable[[], None]:
         """A copy from another GPU to this one, after what that one has queued; that one's later

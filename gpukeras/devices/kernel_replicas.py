@@ -14,17 +14,34 @@ from ..passes.schedule import Schedule, Step, Value
 from .array import DeviceArray
 from .group import Cut
 from .launcher import Call, KernelDevice, KernelExecutable
+from .replicas import ready_after
+
+
+class Ready:
+    """Stands among the calls of a replica where its part of a bucket of sums is complete."""
+
+    def __init__(self, bucket: int) -> None:
+        self.bucket = bucket
+
+    def __call__(self) -> None:
+        pass
 
 
 class KernelReplica(KernelExecutable):
-    """A replica's program. legs: its calls, cut at the exchanges; meetings: (inputs, outputs)."""
+    """A replica's program. legs: its calls, cut at the exchanges; meetings: (inputs, outputs).
+
+    buckets: numbers of outputs; their places in `legs` are marked, see Ready.
+    """
 
     def __init__(self, device: KernelDevice, schedule: Schedule,
-                 given: dict[Value, DeviceArray], arena: DeviceArray | None = None) -> None:
+                 given: dict[Value, DeviceArray], arena: DeviceArray | None = None,
+                 buckets: Sequence[Sequence[int]] = ()) -> None:
+        marks = ready_after(schedule, buckets)
+        self._marks = {id(step): marks.get(i, []) for i, step in enumerate(schedule.steps)}
         self.meetings: list[tuple[list[DeviceArray], list[DeviceArray]]] = []
         self.members: list[list[Value]] = []       # results of each exchange
         super().__init__(device, schedule, given, arena)
-        self.legs: list[list[Call]] = [[]]
+        self.legs: list[list[Call]] = [[Ready(k) for k in marks.get(-1, [])]]
         for call in self.calls:
             if call is _meet:
                 self.legs.append([])
@@ -33,11 +50,11 @@ class KernelReplica(KernelExecutable):
 
     def _prepare(self, step: Step) -> list:
         if not isinstance(step.op, Exchange):
-            return super()._prepare(step)
+            return super()._prepare(step) + [Ready(k) for k in self._marks.get(id(step), [])]
         self.meetings.append(([self.array(v) for v in step.ins],
                               [self.array(v) for v in step.outs]))
         self.members.append(list(step.outs))
-        return [_meet]
+        return [_meet, *(Ready(k) for k in self._marks.get(id(step), []))]
 
     def _checked(self, i: int, step: Step, own: list[Call]) -> Call:
         return _meet if isinstance(step.op, Exchange) else super()._checked(i, step, own)

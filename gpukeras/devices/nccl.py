@@ -1,10 +1,12 @@
 """Sums over GPUs by NCCL, through CuPy (extra package nvidia-nccl-cu12 or -cu13).
 
-NCCL is found by CuPy. A sum is queued on the driver's own stream, so it may be captured in a graph
-together with the kernels around it.
+NCCL is found by CuPy. Sums are queued on a stream of their own, which waits for the kernels that
+make what is added (`bind_fork`) and for which the main one waits in the end (`bind_join`): so they
+go on beside the backward pass, and may be captured in a graph together with it.
 """
 from __future__ import annotations
 
+import importlib
 import threading
 from typing import Any, Sequence
 
@@ -27,8 +29,7 @@ def communicators(devices: Sequence[int]) -> list[Any]:
     if len(set(devices)) < len(devices):
         raise DeviceError(f"NCCL wants one GPU per replica: got {list(devices)}")
     try:
-        from cupy.cuda import nccl
-        make = nccl.NcclCommunicator.initAll
+        make = importlib.import_module("cupy.cuda.nccl").NcclCommunicator.initAll
     except (ImportError, AttributeError) as error:
         raise DeviceError(f"CuPy finds no NCCL: {error}. Try: pip install nvidia-nccl-cu13") \
             from error
@@ -36,17 +37,17 @@ def communicators(devices: Sequence[int]) -> list[Any]:
 
 
 def bind_sum(comm: Any, driver: Driver, src: DeviceArray, dst: DeviceArray) -> Call:
-    """A call that queues dst = the sum of all GPUs' src; dst may be src."""
+    """A call that queues dst = the sum of all GPUs' src beside the driver's work, between
+    driver.bind_fork() and driver.bind_join(). dst may be src."""
     kind = _TYPES.get(src.dtype.name)
     if kind is None:
         raise DeviceError(f"NCCL cannot add {src.dtype}: expected one of {sorted(_TYPES)}")
     count = src.nbytes // src.dtype.itemsize
-    stream = driver.stream.ptr
 
-    def run() -> None:
+    def run(stream: int) -> None:
         comm.allReduce(src.ptr, dst.ptr, count, kind, _SUM, stream)
 
-    return driver._queued(run, (comm, src, dst))
+    return driver.bind_beside(run, (comm, src, dst))
 
 
 def self_test(comms: Sequence[Any], drivers: Sequence[Driver]) -> None:
@@ -58,7 +59,9 @@ def self_test(comms: Sequence[Any], drivers: Sequence[Driver]) -> None:
         try:
             drivers[i].use()
             x = drivers[i].to_device(pattern * (i + 1))
-            bind_sum(comms[i], drivers[i], x, x)()
+            for call in (drivers[i].bind_fork(), bind_sum(comms[i], drivers[i], x, x),
+                         drivers[i].bind_join()):
+                call()
             if not np.array_equal(drivers[i].download(x), pattern * sum(range(1, len(comms) + 1))):
                 wrong.append(f"GPU {i}: wrong sum")
         except Exception as error:

@@ -42,7 +42,7 @@ class Replica(HostExecutable):
         self.meetings: list[tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]] = []
         self._ends: list[int] = []
         super().__init__(device, schedule, given)
-        self.legs = _legs(self.calls, self._ends, _ready(schedule, buckets))
+        self.legs = _legs(self.calls, self._ends, ready_after(schedule, buckets))
 
     def _bind(self, number: int, step: Step) -> Call:
         if not isinstance(step.op, Exchange):
@@ -70,7 +70,7 @@ def _nothing() -> None:
     pass
 
 
-def _ready(schedule: Schedule, buckets: Sequence[Sequence[int]]) -> dict[int, list[int]]:
+def ready_after(schedule: Schedule, buckets: Sequence[Sequence[int]]) -> dict[int, list[int]]:
     """Numbers of the buckets that are complete after each step; -1: from the start."""
     made: dict[int, int] = {}
     for i, step in enumerate(schedule.steps):

@@ -23,9 +23,10 @@ from .array import DeviceArray
 from .base import Executable
 from .driver import Driver
 from .group import Cut
-from .kernel_replicas import KernelReplica, bind_together
+from .kernel_replicas import KernelReplica, Ready, bind_together
 from .launcher import Call, KernelDevice, KernelExecutable, _ready
-from .replicas import Crew, Meeting
+from .nccl import bind_sum, communicators, self_test
+from .replicas import Crew, Meeting, buckets
 
 
 class Copies(KernelDevice):
@@ -147,7 +148,6 @@ def _tested(drivers: Sequence[Driver]) -> Link:
     peers = times.get("by peer copies", 1e9) <= times["through the host"]
     best = Link("by peer copies", between) if peers else host
     try:
-        from .nccl import communicators, self_test
         nccl = communicators([d.device.id for d in drivers])
         self_test(nccl, drivers)
         return Link("by NCCL", best.move, nccl)
@@ -194,17 +194,19 @@ class Seat:
         self.inputs: list[DeviceArray] = []
         self._runs, self._graphs = 0, None
 
-    def load(self, parts: Partition, schedules: dict[int, Schedule], cut: Cut) -> None:
+    def load(self, parts: Partition, schedules: dict[int, Schedule], cut: Cut,
+             buckets: Sequence[Sequence[int]]) -> None:
         """Bind the replicas. Inputs that are spread have the rows of this device only."""
         self.first, self.last = cut.bounds[self.own[0]][0], cut.bounds[self.own[-1]][1]
         for v, spread in zip(schedules[cut.sizes[self.own[0]]].inputs, parts.spread):
             shape = (self.last - self.first, *v.type.shape[1:]) if spread else v.type.shape
             self.inputs.append(self.device.empty(v.type.dtype, shape))
         for k in self.own:
-            self.replicas[k] = self._replica(parts, schedules, cut.bounds[k])
+            self.replicas[k] = self._replica(parts, schedules, cut.bounds[k], buckets)
         self.programs += self.replicas.values()
 
-    def _replica(self, parts: Partition, schedules: dict[int, Schedule], bounds) -> KernelReplica:
+    def _replica(self, parts: Partition, schedules: dict[int, Schedule], bounds: tuple[int, int],
+                 buckets: Sequence[Sequence[int]]) -> KernelReplica:
         start, stop = bounds
         first = self.device.empty("int64", ())
         self.device.upload(first, np.array(start))
@@ -215,7 +217,8 @@ class Seat:
                 x = x.view(shape=(stop - start, *x.shape[1:]), offset=(start - self.first) * row)
             arrays.append(x)
         schedule = schedules[stop - start]
-        return KernelReplica(self.device, schedule, dict(zip(schedule.inputs, [*arrays, first])))
+        return KernelReplica(self.device, schedule, dict(zip(schedule.inputs, [*arrays, first])),
+                             buckets=buckets)
 
     def leg(self, i: int) -> list[Call]:
         return [call for r in self.replicas.values() for call in r.legs[i]]
@@ -239,6 +242,13 @@ class Seat:
         may = flag("GPUKERAS_REPLAY") != "0" and flag("GPUKERAS_CHECK") != "1"
         if self._runs == 1 and may and not any(p.host_steps for p in self.programs):
             self._graphs = [_captured(self.device.driver, calls) for calls in self.legs]
+
+
+def _order(seat: Seat) -> tuple:
+    """In which order a device comes to its buckets and exchanges."""
+    replica, = seat.replicas.values()
+    return tuple(tuple(call.bucket for call in leg if isinstance(call, Ready))
+                 for leg in replica.legs)
 
 
 def _captured(driver: Driver, calls: Sequence[Call]):
@@ -267,14 +277,15 @@ class DeviceTeam(Executable):
     def __init__(self, devices: Sequence[KernelDevice], parts: Partition,
                  schedules: dict[int, Schedule], update: Schedule, sums: Schedule,
                  cut: Cut) -> None:
-        self.parts, self.cut = parts, cut
+        self.parts, self.cut, self.buckets = parts, cut, buckets(parts.sums)
         self.seats = [Seat(d, own) for d, own in zip(devices, cut.threads)]
         self.inputs = [None] * len(parts.spread)   # arrays come with `run`
         everything = (update, sums, *schedules.values())
         for seat in self.seats:
             for variable in [v for s in everything for v in s.variables]:
                 seat.device.storage(variable)      # pools move their members: first of all
-            seat.load(parts, schedules, cut)
+            seat.load(parts, schedules, cut, [[parts.sums[k].index for k in bucket]
+                                              for bucket in self.buckets])
         self.link = link_of([seat.device for seat in self.seats])
         only_sums = all(s.part.kind == "sum" for s in parts.sums) and all(
             p.kind == "sum" for e in parts.exchanges for p in e)
@@ -332,34 +343,41 @@ class DeviceTeam(Executable):
             found.append(here)
         return found, moves
 
-    # ---- NCCL adds, each device on its own stream: a step is one graph per device
+    # ---- NCCL adds, bucket by bucket while the backward pass goes on: a step is one graph a device
 
     def _bind_nccl(self, update: Schedule) -> None:
-        from .nccl import bind_sum
-        for number_, seat in enumerate(self.seats):
+        orders = {_order(seat) for seat in self.seats}
+        for comm, seat in zip(self.link.nccl, self.seats):
             replica, = seat.replicas.values()
-            comm, driver = self.link.nccl[number_], seat.device.driver
+            driver, results = seat.device.driver, []
+            fork, join = driver.bind_fork(), driver.bind_join()
+
+            def added(pairs) -> list[Call]:
+                return [fork, *(bind_sum(comm, driver, x, y) for x, y in pairs)]
+
+            buckets = [added([(replica.outputs[self.parts.sums[k].index],) * 2 for k in bucket])
+                       for bucket in self.buckets]
             calls: list[Call] = []
-            results = []
-            for i, (ins, outs) in enumerate(replica.meetings):
-                calls += replica.legs[i]
-                calls += [bind_sum(comm, driver, x, y) for x, y in zip(ins, outs)]
-                kept = [driver.empty(y.shape, y.dtype) for y in outs]
-                calls += [driver.bind_copy(to, y) for to, y in zip(kept, outs)]
-                results.append(kept)
-            calls += replica.legs[len(replica.meetings)]
-            given = []
-            for s in self.parts.sums:
-                if s.exchange is None:
-                    x = replica.outputs[s.index]
-                    calls.append(bind_sum(comm, driver, x, x))
-                else:
-                    x = results[s.exchange[0]][s.exchange[1]]
-                given.append(x)
+            for i, leg in enumerate(replica.legs):
+                for call in leg:
+                    if not isinstance(call, Ready):
+                        calls.append(call)
+                    elif len(orders) == 1:         # beside what is left of the backward pass
+                        calls += buckets[call.bucket]
+                if i < len(replica.meetings):
+                    ins, outs = replica.meetings[i]
+                    kept = [driver.empty(y.shape, y.dtype) for y in outs]
+                    calls += [*added(zip(ins, outs)), join]
+                    calls += [driver.bind_copy(to, y) for to, y in zip(kept, outs)]
+                    results.append(kept)
+            if len(orders) > 1:                    # all must call NCCL in one order
+                calls += [call for bucket in buckets for call in bucket]
+            given = [replica.outputs[s.index] if s.exchange is None
+                     else results[s.exchange[0]][s.exchange[1]] for s in self.parts.sums]
             given += [seat.inputs[i] for i in self.parts.update_inputs]
             seat.update = KernelExecutable(seat.device, update, dict(zip(update.inputs, given)))
             seat.programs.append(seat.update)
-            seat.legs = [calls + seat.update.calls]
+            seat.legs = [[*calls, join, *seat.update.calls]]
 
     # ---- running
 
@@ -374,7 +392,6 @@ class DeviceTeam(Executable):
             raise self._meeting.error
         self.seats[0].device.changes += 1          # devices without rows are behind now
         for seat in self.seats:
-            seat.after_step()
             if isinstance(seat.device, Copies):
                 seat.device.follows()
 
@@ -386,6 +403,7 @@ class DeviceTeam(Executable):
                 seat.go(i)
                 if i < len(seat.moves):
                     self._meeting.wait(lambda i=i: self._bring(i))
+            seat.after_step()
         except BaseException as error:
             self._meeting.fail(error)
 

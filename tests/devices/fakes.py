@@ -1,15 +1,19 @@
 """Stand-ins for cuBLAS and CuPy over host memory: what our drivers call, behaving as documented."""
 
 import ctypes
+import functools
+import sys
+import threading
 import time
 import types
 
 import numpy as np
 
-from gpukeras.devices import cublas
+from gpukeras.devices import cublas, nvrtc
 from gpukeras.devices.emu import EmuDriver
-from gpukeras.devices.emu.kernel import _Launch
+from gpukeras.devices.emu.kernel import _ONE_AT_A_TIME, _Launch
 from gpukeras.devices.emu.memory import Block
+from gpukeras.devices.sources import module_text
 from gpukeras.graph.halves import convert, numpy_dtype, plain
 
 NAMES = {v: k for k, v in cublas.DATA_TYPES.items()}
@@ -82,7 +86,8 @@ class FakeLibrary:
 
 class FakeStream:
     """Runs work at once; while capturing, keeps it for the graph. A second stream runs its work as
-    late as it may: when the first one waits for it."""
+    late as it may: when the first one waits for it. One that waits for a capturing stream captures
+    too, until that one waits for it."""
 
     ptr = 4242
 
@@ -104,12 +109,20 @@ class FakeStream:
     def wait_event(self, event):
         self.waits.append(event)
         event.arrive()
+        other = event.stream
+        if other is not None and other.captured is not None and self.captured is None:
+            self.captured, self.late_again, self.late = other.captured, self.late, False
+        elif other is not None and self.captured is not None and other.captured is self.captured \
+                and hasattr(other, "late_again"):
+            other.captured, other.late = None, other.late_again
+            del other.late_again
 
     def begin_capture(self):
         self.captured = []
 
     def end_capture(self):
         captured, self.captured = self.captured, None
+        assert not hasattr(self, "late_again"), "a stream that joined a capture cannot end it"
         return types.SimpleNamespace(launch=lambda stream: [run() for run in captured])
 
     def synchronize(self):
@@ -148,7 +161,8 @@ class FakeFunction:
         launch = _Launch(self.kernel.call, ctypes.addressof(pointers), grid, block, smem,
                          self.kernel.module.image, 0, 700, 1,
                          ctypes.cast(message, ctypes.c_char_p), None)
-        assert not self.kernel.module.runtime.emu_run(ctypes.byref(launch)), message.value
+        with _ONE_AT_A_TIME:
+            assert not self.kernel.module.runtime.emu_run(ctypes.byref(launch)), message.value
 
 
 class FakeModule:
@@ -171,7 +185,7 @@ class FakeDevice:
     compute_capability = "90"
 
     def __init__(self, index):
-        pass
+        self.id = index
 
     def use(self):
         pass
@@ -209,7 +223,7 @@ class FakeCupy(types.ModuleType):
         super().__init__("cupy")
         self.attributes, self.stream, self.events = [], None, 0
         runtime = types.SimpleNamespace(
-            memcpyAsync=self._copy, memsetAsync=self._set, memGetInfo=lambda: (10, 1 << 30),
+            memcpyAsync=self._copy, memcpyPeerAsync=self._copy_peer, memsetAsync=self._set, memGetInfo=lambda: (10, 1 << 30),
             deviceGetAttribute=lambda which, device: {97: 232448}[which])
         self.cuda = types.SimpleNamespace(
             Device=FakeDevice, Stream=self._stream, Event=self._event,
@@ -220,11 +234,12 @@ class FakeCupy(types.ModuleType):
             memory=types.SimpleNamespace(OutOfMemoryError=MemoryError))
 
     def _stream(self, non_blocking):
-        if self.stream is not None:
-            self.sending = FakeStream(non_blocking, late=True)
-            return self.sending
-        self.stream = FakeStream(non_blocking)
-        return self.stream
+        made = FakeStream(non_blocking, late=self.stream is not None)
+        if self.stream is None:
+            self.stream = made
+        else:
+            self.sending = self.beside = made      # nobody uses both
+        return made
 
     def _event(self, disable_timing=False):
         self.events += 1
@@ -256,6 +271,10 @@ class FakeCupy(types.ModuleType):
         assert stream == queue.ptr
         queue.submit(lambda: ctypes.memmove(dst, src, nbytes))
 
+    def _copy_peer(self, dst, to, src, source, nbytes, stream):
+        assert to != source and stream == FakeStream.ptr
+        self.stream.submit(lambda: ctypes.memmove(dst, src, nbytes))
+
     def _set(self, ptr, value, nbytes, stream):
         assert stream == FakeStream.ptr
         self.stream.submit(lambda: ctypes.memset(ptr, value, nbytes))
@@ -267,3 +286,51 @@ class PinnedMemory(bytearray):
     def __init__(self, memory):
         super().__init__(len(memory))
         self.ptr = ctypes.addressof((ctypes.c_char * len(self)).from_buffer(self))
+
+
+def stand_in(monkeypatch, cupy):
+    """Put a FakeCupy where CudaDriver looks for CuPy, and the emulator where it looks for NVRTC."""
+    api = types.SimpleNamespace(
+        funcSetAttribute=lambda function, which, value: cupy.attributes.append((which, value)))
+    package = types.ModuleType("cupy_backends.cuda.api")
+    package.driver = api
+    for name in ("cupy_backends", "cupy_backends.cuda"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, "cupy_backends.cuda.api", package)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+    def compile_cubin(text, name, defines, arch):
+        assert arch == 90
+        return types.SimpleNamespace(code=module_text(text, defines).encode())
+
+    monkeypatch.setattr(nvrtc, "compile_cubin", compile_cubin)
+
+
+class FakeNccl:
+    """cupy.cuda.nccl: sums over communicators that threads of one process call, on the streams of
+    their GPUs. `cupys`: the CuPy of each GPU."""
+
+    def __init__(self, cupys):
+        self.cupys, self.meeting, self.arrived = cupys, threading.Barrier(len(cupys)), {}
+        self.calls = 0
+        self.NcclCommunicator = types.SimpleNamespace(initAll=lambda devices: [
+            types.SimpleNamespace(allReduce=functools.partial(self._all_reduce, i))
+            for i, _ in enumerate(devices)])
+
+    def _all_reduce(self, rank, src, dst, count, kind, op, stream):
+        assert op == 0 and stream == self.cupys[rank].beside.ptr
+        dtype = {2: "i4", 4: "i8", 7: "f4", 8: "f8"}[kind]
+        self.calls += 1
+
+        def array(address):
+            memory = (ctypes.c_char * (count * np.dtype(dtype).itemsize)).from_address(address)
+            return np.frombuffer(memory, dtype)
+
+        def run():
+            self.arrived[rank] = array(src).copy()
+            self.meeting.wait(20)
+            total = sum(self.arrived[i] for i in sorted(self.arrived))
+            self.meeting.wait(20)
+            array(dst)[:] = total
+
+        self.cupys[rank].beside.submit(run)

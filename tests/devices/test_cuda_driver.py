@@ -1,18 +1,14 @@
 """CudaDriver against a stand-in for CuPy: what it asks for, not what a GPU does with it."""
 
-import sys
-import types
-
 import numpy as np
 import pytest
-from fakes import FakeCupy, FakeLibrary
+from fakes import FakeCupy, FakeLibrary, stand_in
 
 from gpukeras import devices
-from gpukeras.devices import cublas, cuda, nvrtc
+from gpukeras.devices import cublas, cuda
 from gpukeras.devices.cuda import CudaDriver
 from gpukeras.devices.inlet import Inlet
 from gpukeras.devices.launcher import KernelDevice
-from gpukeras.devices.sources import module_text
 from gpukeras.errors import DeviceError, KernelError
 from gpukeras.function import function
 from gpukeras.graph import Constant, Placeholder, Variable, gradients
@@ -21,20 +17,8 @@ from gpukeras.ops import broadcast, linalg, math
 
 @pytest.fixture
 def driver(monkeypatch):
-    cupy, api = FakeCupy(), types.SimpleNamespace()
-    api.funcSetAttribute = lambda function, which, value: cupy.attributes.append((which, value))
-    package = types.ModuleType("cupy_backends.cuda.api")
-    package.driver = api
-    for name in ("cupy_backends", "cupy_backends.cuda"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    monkeypatch.setitem(sys.modules, "cupy_backends.cuda.api", package)
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-
-    def compile_cubin(text, name, defines, arch):
-        assert arch == 90
-        return types.SimpleNamespace(code=module_text(text, defines).encode())
-
-    monkeypatch.setattr(nvrtc, "compile_cubin", compile_cubin)
+    cupy = FakeCupy()
+    stand_in(monkeypatch, cupy)
     library = FakeLibrary(lambda run: cupy.stream.submit(run))
     monkeypatch.setattr(cublas, "find_cublas", lambda: library)
     return CudaDriver()

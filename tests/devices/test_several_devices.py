@@ -1,12 +1,19 @@
 """Devices with memories of their own: several emulated ones, and what a GPU can show of it."""
+import sys
+import types
+
 import numpy as np
 import pytest
+from fakes import FakeCupy, FakeLibrary, FakeNccl, stand_in
 
 from gpukeras import backend as K
 from gpukeras import config, devices, layers, models, optimizers
+from gpukeras.devices import cublas, several
 from gpukeras.devices.choose import Choice
+from gpukeras.devices.cuda import CudaDriver
 from gpukeras.devices.emu import EmuDriver
-from gpukeras.devices.several import Link, _tested, devices_of, through_host
+from gpukeras.devices.launcher import KernelDevice
+from gpukeras.devices.several import Copies, Link, _tested, devices_of, through_host
 from gpukeras.errors import DeviceError
 from gpukeras.parallel.multi_gpu import ParallelModel
 
@@ -84,6 +91,55 @@ def test_the_self_test_leaves_out_what_brings_wrong_values(capsys):
     assert isinstance(link, Link) and link.move is through_host and link.nccl is None
     assert "values arrive changed" in capsys.readouterr().err
 
+
+# ------------------------------------------------------------------ the CUDA driver, two stand-ins
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """Two CUDA devices over stand-ins for CuPy, the first one in use; and their CuPys."""
+    cupys = []
+
+    def driver(number):
+        cupy = FakeCupy()
+        cupys.append(cupy)
+        stand_in(monkeypatch, cupy)
+        library = FakeLibrary(lambda run: cupy.stream.submit(run))
+        monkeypatch.setattr(cublas, "find_cublas", lambda: library)
+        made = CudaDriver(number)
+        made._cublas()
+        return made
+
+    home = KernelDevice(driver(0))
+    monkeypatch.setitem(several._devices, (id(home), 1), Copies(driver(1), home))
+    old = devices.use(home)
+    yield cupys
+    devices.use(old)
+
+
+def test_gpus_without_nccl_copy_from_one_to_the_other(two_gpus, capsys, monkeypatch):
+    monkeypatch.setenv("GPUKERAS_DEBUG", "1")
+    found = trained(2, range(2))
+    assert "travel by peer copies" in capsys.readouterr().err
+    devices.use(devices.make(Choice("emu", "")))
+    for a, b in zip(trained(1), found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
+
+
+def test_nccl_adds_beside_the_backward_pass_and_inside_the_graph(two_gpus, capsys, monkeypatch):
+    monkeypatch.setenv("GPUKERAS_DEBUG", "1")
+    nccl = FakeNccl(two_gpus)
+    monkeypatch.setitem(sys.modules, "cupy.cuda", types.ModuleType("cupy.cuda"))
+    monkeypatch.setitem(sys.modules, "cupy.cuda.nccl", nccl)
+    found = trained(2, range(2))
+    assert "travel by NCCL" in capsys.readouterr().err and nccl.calls
+    assert all(d.driver.counters.graph_launches
+               for d in devices_of(devices.current(), range(2)))
+    devices.use(devices.make(Choice("emu", "")))
+    for a, b in zip(trained(1), found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
+
+
+# ------------------------------------------------------------------ on a GPU
 
 @pytest.mark.gpu
 def test_two_virtual_devices_on_one_gpu_give_the_bits_of_one():
