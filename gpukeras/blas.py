@@ -29,8 +29,8 @@ import numpy as np
 from .team import Team, in_turn, team
 
 ROW_MAJOR, NO_TRANS, TRANS = 101, 111, 112
-# Floating point operations, some 0.2 ms on one core.  A woken thread may need as long to start; team
-# times both ways and takes the faster one, so the trial costs little where it does.
+# Floating point operations, some 0.2 ms on one core.  A woken thread may need as long to start; the
+# team times both ways and takes the faster one, so the trial costs little where it does.
 WORTH_SPLITTING = 1.9e7
 # OpenBLAS's AVX-512 kernels do not pack where m * n * k is at most a million: 104 to 110
 # GFLOP/s where those that pack reach 87 to 95, so larger products are cut to that size.

@@ -11,6 +11,7 @@ from ..config import flag
 from ..denormals import flushing
 from ..errors import KernelError
 from ..graph.halves import BFLOAT16, convert, numpy_dtype, plain
+from ..ops import host_scratch
 from ..ops.scan import Scan
 from ..passes.schedule import Schedule, Step, Value
 from ..passes.target import HOST
@@ -68,8 +69,9 @@ class HostExecutable(Executable):
         self.outputs = [self._array(v) for v in schedule.outputs]
         self._records = any(place.dtype == BFLOAT16 for place in self.inputs)
         self.schedule = schedule
-        self.calls: list[Callable[[], object]] = [
-            self._bind(i, s) for i, s in enumerate(schedule.steps)]
+        with host_scratch.shared() as self.scratch:
+            self.calls: list[Callable[[], object]] = [
+                self._bind(i, s) for i, s in enumerate(schedule.steps)]
         self.calls += self._assignments(schedule)
         self._hold, self._free = blas.around()
         self._flush, self._strict = flushing()

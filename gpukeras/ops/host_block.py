@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..blas import WORTH_SPLITTING, workers
 from ..team import in_turn
+from .host_scratch import member
 from .window import Geometry
 
 Run = Callable[[], object]
@@ -27,4 +28,8 @@ def share_out(g: Geometry, filters: int, todo: list[Block],
     if 2.0 * g.images * g.places * g.taps * g.channels * filters < WORTH_SPLITTING:
         return in_turn(job(todo))
     crew = workers()
-    return crew.bind([in_turn(job(todo[part])) for part in crew.split(len(todo))])
+    jobs = []
+    for number, part in enumerate(crew.split(len(todo))):
+        with member(number):
+            jobs.append(in_turn(job(todo[part])))
+    return crew.bind(jobs)

@@ -31,6 +31,7 @@ from ..blas import bind_gemm, bind_stack, workers
 from ..team import in_turn
 from . import host_scatter, host_winograd
 from .host_block import Block, Run, share_out
+from .host_scratch import take
 from .window import Geometry, padded_shape
 
 BLOCK_BYTES = 1 << 19         # columns of one block: half of a common L2
@@ -165,7 +166,7 @@ class Columns:
         else:
             shape = (images * out_rows * prod(g.out[1:]) * g.taps * g.channels,)
         self.direct = how == "rows" and prod(g.window[1:]) == 1 and g.strides == (1,) * len(g.out)
-        self.scratch = None if self.direct else np.empty(shape, dtype)
+        self.scratch = None if self.direct else take("rows before", shape, dtype)
 
     def parts(self, x: np.ndarray, block: Block) -> tuple[list[Run], list[np.ndarray]]:
         g = self.g
@@ -344,7 +345,8 @@ def _rows_grad_input(g: Geometry, gy: np.ndarray, w: np.ndarray, gx: np.ndarray,
     kernels, turn = _turned(w.reshape(g.window[0], unfolded(g), -1).swapaxes(1, 2))
     calls: list[Run] = [turn]
     padded = Padded(g, images, most, gx.dtype, True)
-    scratch = np.empty((images, stride, -(-most // stride)) + g.out[1:] + (unfolded(g),), gx.dtype)
+    scratch = take("rows before", (images, stride, -(-most // stride)) + g.out[1:] + (unfolded(g),),
+                   gx.dtype)
     for block in todo:
         top, bottom = block.top, block.bottom
         touched: set[int] = set()
@@ -389,7 +391,7 @@ def _banded_grad_input(g: Geometry, gy: np.ndarray, w: np.ndarray, gx: np.ndarra
     bands = (at == np.arange(pixels)[:, None]).astype(gx.dtype)         # (pixels, places * taps)
     kernels, turn = _turned(w.reshape(g.window[0], unfolded(g), -1).swapaxes(1, 2))
     calls: list[Run] = [turn]
-    scratch = np.empty(images * rows * places * unfolded(g), gx.dtype)
+    scratch = take("rows before", (images * rows * places * unfolded(g),), gx.dtype)
     for block in todo:
         shape = (block.last - block.first, block.bottom - block.top, places, unfolded(g))
         cols = scratch[:prod(shape)].reshape(shape)
@@ -468,7 +470,7 @@ def _flat_grad_input(g: Geometry, gy: np.ndarray, w: np.ndarray, gx: np.ndarray,
     """Per block of images: cols = gy @ w.T, then fold to gx."""
     images, depth = max(b.last - b.first for b in todo), g.taps * g.channels
     padded = Padded(g, images, padded_size(g)[0], gx.dtype, True)
-    scratch = np.empty((images * g.places, depth), gx.dtype)
+    scratch = take("rows before", (images * g.places, depth), gx.dtype)
     kernels, turn = _turned(w.reshape(depth, -1).T)
     calls: list[Run] = [turn]
     for block in todo:

@@ -29,6 +29,7 @@ from .host_block import Block, Run, share_out
 from .host_conv import (BLOCK_BYTES, Columns, Padded, bind_conv, bind_conv_grad_weight, block_rows,
                         blocks, method, padded_size, usable, weight_parts)
 from .host_pool import Rows
+from .host_scratch import take
 from .host_winograd import Forward, Shape, WeightGrad, best, lined_up, transformed, weights_of
 from .window import Geometry
 
@@ -53,11 +54,11 @@ def bind_conv_max_pool(x: np.ndarray, w: np.ndarray, pooled: np.ndarray, mask: n
         free = np.empty((most,) + pooled.shape[1:], bool)
         if _sorts(g):
             slabs = Slabs(g, window, most, w)
-            room = np.empty((len(slabs.taps), most) + pooled.shape[1:], x.dtype)
+            room = take("taps", (len(slabs.taps), most) + pooled.shape[1:], x.dtype)
             calls = slabs.spread_weights(w)
         else:
             rows = Rows(g.out + (filters,), window, most, x.dtype)
-            room = np.empty((most,) + g.out + (filters,), x.dtype)
+            room = take("block of y", (most,) + g.out + (filters,), x.dtype)
             products, calls = _products(x, w, g, todo, shape, kernels), []
         for block in todo:
             images, count = slice(block.first, block.last), block.last - block.first
@@ -135,7 +136,7 @@ def bind_masked_weight_grad(x: np.ndarray, mask: np.ndarray, gy: np.ndarray, gw:
         if _sorts(g):
             mine = np.empty_like(gw) if found else gw
             slabs = Slabs(g, window, most, gw)
-            room = np.empty((len(slabs.taps), most) + gy.shape[1:], x.dtype)
+            room = take("taps", (len(slabs.taps), most) + gy.shape[1:], x.dtype)
             for number, block in enumerate(todo):
                 images, taps = slice(block.first, block.last), room[:, :block.last - block.first]
                 calls += _masked(mask[images], gy[images], taps)
@@ -144,8 +145,8 @@ def bind_masked_weight_grad(x: np.ndarray, mask: np.ndarray, gy: np.ndarray, gw:
             return calls + slabs.gather_weights(mine)
         add, total = _sums(x, gw, g, todo, shape, bool(found))
         found.append(total)
-        room = np.empty((most,) + g.out + (filters,), x.dtype)
-        taken = np.empty((mask.shape[1], most) + gy.shape[1:], x.dtype)
+        room = take("block of y", (most,) + g.out + (filters,), x.dtype)
+        taken = take("taps", (mask.shape[1], most) + gy.shape[1:], x.dtype)
         for number, block in enumerate(todo):
             images, gx = slice(block.first, block.last), room[:block.last - block.first]
             here = taken[:, :len(gx)]
@@ -212,7 +213,8 @@ class Slabs:
         self.taps = list(np.ndindex(*window))
         self.places = tuple(o // p for o, p in zip(g.out, window))
         self.reach = tuple(k + p - 1 for k, p in zip(g.window, window))
-        self.room = np.empty(prod(self.reach) * g.channels * images * prod(self.places), w.dtype)
+        self.room = take("slabs", (prod(self.reach) * g.channels * images * prod(self.places),),
+                         w.dtype)
         self.padded = Padded(g, images, padded_size(g)[0], w.dtype, True)
         # one set of weights for each tap of the axes but the first
         self.weights = np.zeros(window[1:] + g.window[:1] + self.reach[1:] + w.shape[-2:], w.dtype)

@@ -24,6 +24,7 @@ import numpy as np
 from ..blas import bind_gemm
 from ..team import Team, in_turn, team
 from .host_block import Run
+from .host_scratch import member, take
 
 BLOCK, ROW = 1 << 15, 1 << 9                       # elements
 FEW = 8                       # blocks of a small array, so that vectors are short beside it
@@ -55,7 +56,10 @@ class Blocks:
         self.crew = team() if first.size >= WORTH_SHARING else _ALONE
         self.shares = self.crew.split(len(self.parts))
         self.tall = tall = max(len(p[0]) for p in self.parts)
-        self.scratch = [np.empty((2, tall, self.wide), self.dtype) for _ in self.shares]
+        self.scratch = []
+        for number, _ in enumerate(self.shares):
+            with member(number):
+                self.scratch.append(take("batch norm", (2, tall, self.wide), self.dtype))
         self.ones = np.ones((1, tall), self.dtype)
 
     def vector(self) -> np.ndarray:

@@ -22,6 +22,7 @@ import numpy as np
 from ..blas import bind_stack, workers
 from ..team import in_turn
 from .host_block import Block, Run, share_out
+from .host_scratch import take
 from .host_winograd import (PRODUCT, ROWS, TRANSFORM, WEIGHT, Rows, Shape, best_back, lined_up,
                             matrices, plain_cost, transformed, usable)
 from .window import Geometry
@@ -76,12 +77,12 @@ class _Scatter:
 
     def __init__(self, shape: Shape, todo: list[Block], across: np.ndarray) -> None:
         self.shape, self.across, dtype = shape, across, across.dtype
-        self.after = Rows(shape, todo, shape.filters, shape.out, dtype)
+        self.after = Rows(shape, todo, "rows after", shape.filters, shape.out, dtype)
         a, _, b = matrices(shape.m, shape.r)
         self.a, self.b = (np.ascontiguousarray(x.T.astype(dtype)) for x in (a, b))
         most = shape.n * shape.groups * max(b.last - b.first for b in todo)
-        self.columns = np.empty(most * shape.out * shape.taps * shape.channels, dtype)
-        self.folded = np.empty(most * shape.inside * shape.channels, dtype)
+        self.columns = take("rows before", (most * shape.out * shape.taps * shape.channels,), dtype)
+        self.folded = take("rows folded", (most * shape.inside * shape.channels,), dtype)
         at = (np.arange(shape.out)[:, None] + np.arange(shape.taps) - shape.left).reshape(-1)
         self.bands = (at == np.arange(shape.inside)[:, None]).astype(dtype)
 

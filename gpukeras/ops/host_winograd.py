@@ -37,6 +37,7 @@ from .. import config
 from ..blas import bind_gemm, bind_stack, workers
 from ..team import in_turn
 from .host_block import Block, Run, share_out
+from .host_scratch import take
 from .window import Geometry
 
 POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(1, 2), Fraction(-2), Fraction(-1, 2),
@@ -153,16 +154,18 @@ def cut(shape: Shape, itemsize: int) -> list[Block]:
 
 class Rows:
     """Groups of rows of a block, transformed: room (n, groups * width + a rest, depth); what lies
-    between the rows is zero."""
+    between the rows is zero, once `clear` has been called."""
 
-    def __init__(self, shape: Shape, todo: list[Block], depth: int, width: int, dtype: np.dtype,
-                 ) -> None:
+    def __init__(self, shape: Shape, todo: list[Block], name: str, depth: int, width: int,
+                 dtype: np.dtype) -> None:
         self.shape, self.width = shape, width
         most = max((b.last - b.first) * self._groups(b) for b in todo)
-        self.room = np.zeros((shape.n, most * width + shape.taps, depth), dtype)
+        self.room = take(name, (shape.n, most * width + shape.taps, depth), dtype)
+        self.clear: Run = partial(self.room.fill, 0)
         self.columns = None
         if shape.unfolds and width == shape.width:
-            self.columns = np.empty((shape.n, most * shape.out, shape.taps * depth), dtype)
+            self.columns = take(f"{name} columns", (shape.n, most * shape.out, shape.taps * depth),
+                                dtype)
 
     def _groups(self, block: Block) -> int:
         return -(-(block.bottom - block.top) // self.shape.m)
@@ -237,15 +240,17 @@ class Forward:
     def __init__(self, shape: Shape, todo: list[Block], kernels: np.ndarray) -> None:
         """kernels (n, k * C, F): what `transformed` made of w."""
         self.shape, self.kernels, dtype = shape, kernels, kernels.dtype
-        self.before = Rows(shape, todo, shape.channels, shape.width, dtype)
-        self.after = Rows(shape, todo, shape.filters, shape.width_out, dtype)
+        self.before = Rows(shape, todo, "rows before", shape.channels, shape.width, dtype)
+        self.after = Rows(shape, todo, "rows after", shape.filters, shape.width_out, dtype)
         a, _, b = matrices(shape.m, shape.r)
         self.a, self.b = a.astype(dtype), b.astype(dtype)
+        self.began = False
 
     def calls(self, x: np.ndarray, block: Block, y: np.ndarray, target: Block) -> list[Run]:
-        """Calls that compute the block; target: where it lies in y."""
-        shape = self.shape
-        calls = self.before.exchange(block, x, self.b, shape.low, shape.left, False)
+        """Calls that compute the block; target: where it lies in y.  To be called in order."""
+        shape, calls = self.shape, [] if self.began else [self.before.clear]
+        self.began = True
+        calls += self.before.exchange(block, x, self.b, shape.low, shape.left, False)
         fill, windows = self.before.windows(block)
         calls += fill + [bind_stack(seen, self.kernels, into)
                          for seen, into in zip(windows, self.after.pixels(block))]
@@ -257,8 +262,8 @@ class WeightGrad:
 
     def __init__(self, shape: Shape, todo: list[Block], dtype: np.dtype) -> None:
         self.shape = shape
-        self.before = Rows(shape, todo, shape.channels, shape.width, dtype)
-        self.after = Rows(shape, todo, shape.filters, shape.width_out, dtype)
+        self.before = Rows(shape, todo, "rows before", shape.channels, shape.width, dtype)
+        self.after = Rows(shape, todo, "rows after", shape.filters, shape.width_out, dtype)
         a, _, b = matrices(shape.m, shape.r)
         self.a, self.b = np.ascontiguousarray(a.T.astype(dtype)), b.astype(dtype)
         self.sums = np.empty((shape.n, shape.taps * shape.channels, shape.filters), dtype)
@@ -266,8 +271,8 @@ class WeightGrad:
 
     def calls(self, x: np.ndarray, block: Block, gy: np.ndarray, source: Block) -> list[Run]:
         """Calls that add a block's part; source: where it lies in gy.  To be called in order."""
-        shape = self.shape
-        calls = self.before.exchange(block, x, self.b, shape.low, shape.left, False)
+        shape, calls = self.shape, [] if self.began else [self.before.clear, self.after.clear]
+        calls += self.before.exchange(block, x, self.b, shape.low, shape.left, False)
         calls += self.after.exchange(source, gy, self.a, 0, 0, False)
         fill, windows = self.before.windows(block)
         calls += fill
