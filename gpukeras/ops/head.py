@@ -1,4 +1,5 @@
-"""The end of a small classifier in one launch each: summed loss with its gradient, number of hits.
+"""The end of a classifier. Of a small one in one launch each: summed loss with its gradient, number
+of hits. Of a wide one in one launch: losses, their gradient and hits, row by row.
 
 passes/condense.py puts these in where a training step for CUDA has the longer form.
 """
@@ -14,7 +15,7 @@ from .composite import Composite
 from .math import cast, equal
 from .nn import (SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, SparseSoftmaxCrossEntropy,
                  SparseSoftmaxCrossEntropyGrad)
-from .plans import THREADS, c_type, defines
+from .plans import THREADS, c_type, defines, row_launch
 from .record import In, Kernel, Launch, LaunchPlan, Out
 from .reduce import argmax
 
@@ -63,6 +64,48 @@ class SparseCrossEntropySum(Composite):
     def expand(self, logits: Tensor, labels: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         return (sum_(SparseSoftmaxCrossEntropy()(logits, labels)),
                 SparseSoftmaxCrossEntropyGrad()(logits, labels, g))
+
+
+def _rows_plan(entry: str) -> Kernel:
+    """All rows of the scores, with losses, gradient and perhaps hits as outputs."""
+    def plan(op: Op, ins: Types, outs: Types) -> LaunchPlan:
+        scores, targets, _ = ins
+        *lead, columns = scores.shape
+        names = defines(T=scores.dtype)
+        if targets.ndim < scores.ndim:
+            names += (("I", c_type(targets.dtype)),)
+        refs = (In(0), In(1), In(2), Out(0), Out(1), Out(2) if op.hits else None)
+        return LaunchPlan((row_launch(entry, refs, prod(lead), columns, names),))
+    return Kernel("loss.cu", plan)
+
+
+class CrossEntropyRows(Composite):
+    """(logits (…, C), targets (…, C), g (…)) -> cross-entropy of each row (…), its gradient by the
+    logits where g arrives, and with `hits` 1 where the largest elements are at one place (…)."""
+
+    params = ("hits",)
+    hits = False
+    cuda = _rows_plan("softmax_xent_rows")
+
+    def expand(self, logits: Tensor, targets: Tensor, g: Tensor) -> tuple[Tensor, ...]:
+        outs = (SoftmaxCrossEntropy()(logits, targets),
+                SoftmaxCrossEntropyGrad()(logits, targets, g))
+        hit = cast(equal(argmax(targets), argmax(logits)), logits.dtype)
+        return (*outs, hit) if self.hits else outs
+
+
+class SparseCrossEntropyRows(Composite):
+    """(logits (…, C), classes (…), g (…)) -> as CrossEntropyRows; a hit is at the class's place."""
+
+    params = ("hits",)
+    hits = False
+    cuda = _rows_plan("sparse_xent_rows")
+
+    def expand(self, logits: Tensor, labels: Tensor, g: Tensor) -> tuple[Tensor, ...]:
+        outs = (SparseSoftmaxCrossEntropy()(logits, labels),
+                SparseSoftmaxCrossEntropyGrad()(logits, labels, g))
+        hit = cast(equal(labels, cast(argmax(logits), labels.dtype)), logits.dtype)
+        return (*outs, hit) if self.hits else outs
 
 
 class MatchCount(Composite):

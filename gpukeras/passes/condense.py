@@ -1,9 +1,10 @@
-"""Condense: the small ends of a classifier's training step become single launches, on CUDA."""
+"""Condense: the ends of a classifier's training step become single launches, on CUDA."""
 from __future__ import annotations
 
 from ..graph import Graph, Node, Tensor, apply, rebuild, toposort
 from ..ops.broadcast import Sum
-from ..ops.head import (CrossEntropySum, LabelCount, MatchCount, SparseCrossEntropySum, is_small)
+from ..ops.head import (CrossEntropyRows, CrossEntropySum, LabelCount, MatchCount,
+                        SparseCrossEntropyRows, SparseCrossEntropySum, is_small)
 from ..ops.math import Cast, Equal
 from ..ops.nn import (SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, SparseSoftmaxCrossEntropy,
                       SparseSoftmaxCrossEntropyGrad)
@@ -16,6 +17,8 @@ rule = RULES
 
 LOSSES = {SoftmaxCrossEntropy: (SoftmaxCrossEntropyGrad, CrossEntropySum),
           SparseSoftmaxCrossEntropy: (SparseSoftmaxCrossEntropyGrad, SparseCrossEntropySum)}
+ROWS = {SoftmaxCrossEntropy: (SoftmaxCrossEntropyGrad, CrossEntropyRows),
+        SparseSoftmaxCrossEntropy: (SparseSoftmaxCrossEntropyGrad, SparseCrossEntropyRows)}
 
 
 def condense(graph: Graph, target: Target) -> Graph:
@@ -26,7 +29,7 @@ def condense(graph: Graph, target: Target) -> Graph:
     while True:
         pair = _loss_with_gradient(graph)
         if pair is None:
-            return graph
+            return _by_rows(graph)
         total, gx, joined = pair
         graph = graph.with_roots(rebuild(graph.roots, dict(zip((total, gx), joined))))
 
@@ -45,6 +48,42 @@ def _loss_with_gradient(graph: Graph) -> tuple[Tensor, Tensor, tuple[Tensor, Ten
                     total, gx = node.outputs[0], other.outputs[0]
                     return total, gx, apply(joined_op(), other.inputs, node.origin).outputs
     return None
+
+
+def _by_rows(graph: Graph) -> Graph:
+    """Losses, gradient and hits of a wide classifier -> one op that walks the rows once."""
+    while True:
+        order = toposort(graph.roots)
+        found = next(filter(None, (_rows(node, order) for node in order)), None)
+        if found is None:
+            return graph
+        graph = graph.with_roots(rebuild(graph.roots, found))
+
+
+def _rows(loss: Node, order: list[Node]) -> dict[Tensor, Tensor] | None:
+    """What stands for the losses, their gradient and the hits, if the node makes such losses."""
+    if type(loss.op) not in ROWS or loss.outputs[0].type.size in (None, 0):
+        return None
+    scores, targets = loss.inputs
+    grad_op, joined_op = ROWS[type(loss.op)]
+    gradient = next((n for n in order if type(n.op) is grad_op and n.inputs[:2] == loss.inputs
+                     and loss not in toposort(n.inputs)), None)
+    if gradient is None:
+        return None
+    below = set(map(id, toposort(gradient.inputs)))
+    hits = next((n.outputs[0] for n in order if _tells_hits(n, scores, targets)
+                 and n.outputs[0].type == loss.outputs[0].type and id(n) not in below), None)
+    outs = apply(joined_op(hits is not None), gradient.inputs, loss.origin).outputs
+    found = {loss.outputs[0]: outs[0], gradient.outputs[0]: outs[1]}
+    return found if hits is None else {**found, hits: outs[2]}
+
+
+def _tells_hits(node: Node, scores: Tensor, targets: Tensor) -> bool:
+    """cast(argmax(scores) == argmax(targets)), or == targets where these are class numbers"""
+    if not (isinstance(node.op, Cast) and made_by(node.inputs[0], Equal)):
+        return False
+    return any(_scores(a) is scores and (b is targets or _scores(b) is targets)
+               for pair in [node.inputs[0].node.inputs] for a, b in (pair, pair[::-1]))
 
 
 def _is_full_sum(node: Node) -> bool:
