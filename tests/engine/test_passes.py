@@ -278,14 +278,46 @@ def test_condense_makes_two_launches_of_a_small_classifier(labels):
     assert condense(graph, HOST) is graph
 
 
-def test_condense_leaves_weighted_and_large_losses_alone():
-    labels, weights = Placeholder("float32", (4, 6)), Placeholder("float32", (4,))
+def walks_rows_once(graph, given, *kept):
+    """Condensed, the graph has one op for losses, gradient and hits, and the same values."""
+    small = condense(graph, CUDA)
+    kinds = [type(n.op).__name__ for n in toposort(small.roots)]
+    rows = [k for k in kinds if k in ("CrossEntropyRows", "SparseCrossEntropyRows")]
+    gone = ("SoftmaxCrossEntropy", "SparseSoftmaxCrossEntropy", "SoftmaxCrossEntropyGrad", "Equal",
+            "SparseSoftmaxCrossEntropyGrad", "CrossEntropySum", "ArgMax")
+    assert len(rows) == 1 and not set(kinds) & set(gone) - set(kept)
+    for got, wanted in zip(evaluate(small.roots, given), evaluate(graph.roots, given)):
+        np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_condense_walks_the_rows_of_weighted_and_of_wide_losses_once(sparse):
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 6, 4)
+    weights = Placeholder("float32", (4,))
+    labels = Placeholder(*(("int64", (4,)) if sparse else ("float32", (4, 6))))
     inputs, outputs = classifier(labels, weights)
-    graph = simplify(Graph((*inputs, weights), (outputs[0], outputs[1])))
-    assert condense(graph, CUDA).roots == graph.roots
+    graph = stabilise(simplify(Graph((*inputs, weights), tuple(outputs[:2]))))
+    given = {X: rng.normal(size=(4, 6)).astype("f4"), weights: rng.random(4).astype("f4"),
+             labels: classes if sparse else np.eye(6, dtype="f4")[classes]}
+    walks_rows_once(graph, given)
+
     wide = Placeholder("float32", (8, 500))
-    loss = reduce.sum_(nn.softmax_cross_entropy(wide, wide * 1.0))
-    gradient, = gradients([(loss, Constant(1.0, "float32"))], [wide])
-    graph = simplify(Graph((wide,), (loss, gradient)))
+    labels = Placeholder(*(("int64", (8,)) if sparse else ("float32", (8, 500))))
+    loss = nn.sparse_softmax_cross_entropy if sparse else nn.softmax_cross_entropy
+    place = labels if sparse else reduce.argmax(labels)
+    losses = loss(wide, labels)
+    hits = math.cast(math.equal(place, reduce.argmax(wide)), "float32")
+    gradient, = gradients([(reduce.sum_(losses), Constant(1.0, "float32"))], [wide])
+    graph = simplify(Graph((wide, labels), (reduce.sum_(losses), gradient, hits)))
+    classes = rng.integers(0, 500, 8)
+    walks_rows_once(graph, {wide: rng.normal(size=(8, 500)).astype("f4"),
+                            labels: classes if sparse else np.eye(500, dtype="f4")[classes]})
+
+
+def test_condense_leaves_a_loss_without_its_gradient_alone():
+    labels = Placeholder("float32", (8, 500))
+    wide = Placeholder("float32", (8, 500))
+    graph = simplify(Graph((wide, labels), (nn.softmax_cross_entropy(wide, labels),)))
     assert condense(graph, CUDA).roots == graph.roots
 
