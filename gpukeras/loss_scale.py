@@ -12,7 +12,7 @@ class LossScale:
     """A scale that halves after a step that is not finite, to 1 at least, and doubles after
     `dynamic_growth_steps` finite ones in a row; or stays, if not `dynamic`.
 
-    Attributes: value (float32 scalar), good_steps (int64 scalar): variables.
+    Attributes: value (float32 scalar), good_steps (int64 scalar): `variables`.
     """
 
     def __init__(self, dynamic=True, initial_scale=None, dynamic_growth_steps=None):
@@ -27,7 +27,8 @@ class LossScale:
         with K.name_scope("LossScaleOptimizer"):
             self.value = K.variable(self.initial_scale, dtype="float32", name="loss_scale")
             self.good_steps = K.variable(0, dtype="int64", name="good_steps")
-        for variable in (self.value, self.good_steps):
+        self.variables = [self.value, self.good_steps]
+        for variable in self.variables:
             variable.trainable = False
 
     def get_config(self):

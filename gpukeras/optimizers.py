@@ -430,12 +430,10 @@ adamw = AdamW
 lamb = LAMB
 
 class LossScaleOptimizer(Optimizer):
-    """Another optimizer, whose gradients are those of a larger loss, for float16.
+    """Another optimizer, for float16, where small gradients would become 0.
 
-    Small gradients would become 0 in float16. So the loss is multiplied by `loss_scale` before
-    gradients are taken, and they are divided by it afterwards, in float32. A step whose gradients
-    are not all finite changes neither weights nor the optimizer's state. All of it happens on the
-    device.
+    The loss is multiplied by `loss_scale` before gradients are taken, and they are divided by it
+    afterwards, in float32. A step whose gradients are not all finite changes nothing but the scale.
 
     # Arguments
         inner_optimizer: the optimizer that changes the weights.
@@ -454,6 +452,7 @@ class LossScaleOptimizer(Optimizer):
             raise TypeError("inner_optimizer cannot itself be a LossScaleOptimizer, got "
                             f"{inner_optimizer!r}")
         self._scale = LossScale(dynamic, initial_scale, dynamic_growth_steps)
+        self._finite = None                        # truth value of the last `get_updates`
 
     def __getattr__(self, name):
         """What is not here is the inner optimizer's: its rates, its weights."""
@@ -467,6 +466,12 @@ class LossScaleOptimizer(Optimizer):
             object.__setattr__(self, name, value)
         else:
             setattr(self.inner_optimizer, name, value)
+
+    # of whichever of the two a job of several processes has wrapped
+    group = property(lambda self: self.inner_optimizer.group)
+    rank = property(lambda self: self.inner_optimizer.rank)
+    in_group = property(lambda self: self.inner_optimizer.in_group,
+                        lambda self, value: setattr(self.inner_optimizer, "in_group", value))
 
     dynamic = property(lambda self: self._scale.dynamic)
     initial_scale = property(lambda self: self._scale.initial_scale)
@@ -488,8 +493,8 @@ class LossScaleOptimizer(Optimizer):
 
     def get_unscaled_gradients(self, grads):
         """Gradients of the scaled loss / loss_scale; None stays None."""
-        return [None if g is None else g * (1.0 / K.cast(self._scale.value, K.dtype(g)))
-                for g in grads]
+        factor = 1.0 / self._scale.value
+        return [None if g is None else g * K.cast(factor, K.dtype(g)) for g in grads]
 
     def get_gradients(self, loss, params):
         return self.inner_optimizer.clip(self.get_unscaled_gradients(self._scaled(loss, params)))
@@ -502,13 +507,36 @@ class LossScaleOptimizer(Optimizer):
     def get_updates(self, loss, params):
         params, inner = list(params), self.inner_optimizer
         grads = self._scaled(loss, params)
-        finite = all_finite(grads)
+        finite = self._finite = all_finite(grads)
         # zeros in place of what is not finite, which nobody uses: NumPy would warn
         grads = [where(finite, g, 0.0) for g in self.get_unscaled_gradients(grads)]
         updates = inner.updates_for(params, inner.clip(grads))
-        return [(v, where(finite, new, v)) for v, new in updates] + self._scale.updates(finite)
+        return self.guarded(updates) + self._scale.updates(finite)
+
+    def guarded(self, updates):
+        """Updates that leave everything as it is where the gradients of `get_updates` overflow: a
+        moving average would not get rid of a NaN."""
+        if self._finite is None:
+            return list(updates)
+        return [(v, where(self._finite, new, v)) for v, new in updates]
+
+    @property
+    def weights(self):
+        """Those of the inner optimizer, once it has any, then the scale and the good steps."""
+        inner = self.inner_optimizer.weights
+        return [*inner, *self._scale.variables] if inner else []
+
+    @weights.setter
+    def weights(self, weights):
+        own = self._scale.variables
+        self.inner_optimizer.weights = [w for w in weights if w not in own]
 
     def set_weights(self, weights):
+        """Set the state from arrays; those of the inner optimizer alone leave the scale."""
+        own = self._scale.variables
+        if len(weights) == len(self.inner_optimizer.weights) + len(own):
+            K.batch_set_value(list(zip(own, weights[-len(own):], strict=True)))
+            weights = weights[:-len(own)]
         self.inner_optimizer.set_weights(weights)
 
     def scale_config(self):

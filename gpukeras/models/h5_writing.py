@@ -17,7 +17,7 @@ def write_model(group, model, include_optimizer=True):
     write_weights(group.create_group("model_weights"), model.layers)
     if include_optimizer and getattr(model, "optimizer", None):
         write_text(group, "training_config", to_json(training_config(model)))
-        state = model.optimizer.weights
+        state = getattr(model.optimizer, "inner_optimizer", model.optimizer).weights
         if state:
             write_arrays(group.create_group("optimizer_weights"), [w.name for w in state],
                          K.batch_get_value(state))

@@ -9,6 +9,7 @@ from .. import backend as K
 from ..config import across_devices
 from ..devices import DeviceArray, current
 from ..graph import Variable, rebuild, toposort
+from ..optimizers import LossScaleOptimizer
 from ..replicated import Replicated
 
 
@@ -253,7 +254,10 @@ class TrainStep(_LossStep):
     def _updates(self, loss):
         model = self._model
         with K.name_scope("training"), _in_group(model.optimizer):
-            return optimizer_updates(model, loss) + list(model.updates)
+            updates, others = optimizer_updates(model, loss), list(model.updates)
+            if isinstance(model.optimizer, LossScaleOptimizer):
+                others = model.optimizer.guarded(others)
+            return updates + others
 
 
 @contextlib.contextmanager

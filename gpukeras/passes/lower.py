@@ -21,8 +21,8 @@ from .rules import is_elementwise
 
 # of rounded numbers these make nothing but rounded numbers
 _KEEPS = (Mark, b.BroadcastTo, b.Reshape, m.Relu, m.ReluGrad, m.Neg, m.Abs, m.Sign, m.Maximum,
-          m.Minimum, m.Copy, m.StopGradient, m.Where, MaxPool, s.Transpose, s.Slice, s.Concat, s.Pad, s.Tile,
-          s.Repeat, s.Reverse, s.Pack, s.Shift)
+          m.Minimum, m.Copy, m.StopGradient, m.Where, MaxPool, s.Transpose, s.Slice, s.Concat,
+          s.Pad, s.Tile, s.Repeat, s.Reverse, s.Pack, s.Shift)
 
 
 def lower(graph: Graph) -> Graph:

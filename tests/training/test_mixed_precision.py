@@ -43,7 +43,9 @@ def line(optimizer, first=1.0):
 
 
 def state(model):
-    return model.get_weights() + model.optimizer.get_weights()
+    """Weights, and the state of the optimizer without that of the scale."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return model.get_weights() + optimizer.get_weights()
 
 
 def step(model, x=0.5, y=0.0):
@@ -65,6 +67,19 @@ def test_an_overflow_skips_the_step_and_halves_the_scale(device):
     step(model)
     assert not np.array_equal(state(model)[0], before[0])
     assert int(K.get_value(model.optimizer.iterations)) == 2
+
+
+def test_an_overflow_leaves_moving_averages_too(device):
+    mixed_precision.set_global_policy("mixed_float16")
+    model = Sequential([layers.Dense(2, input_shape=(1,)), layers.BatchNormalization()])
+    model.compile("sgd", "mse")
+    x = np.float32([[1], [2], [4], [8]])
+    model.train_on_batch(x, x[:, [0, 0]])
+    before = state(model)
+    model.train_on_batch(x * 1e6, x[:, [0, 0]])    # infinite in float16
+    assert model.optimizer.loss_scale < 2.0 ** 15
+    for a, b in zip(state(model), before, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_the_scale_falls_until_a_step_fits(device):
@@ -94,6 +109,20 @@ def test_the_scale_doubles_after_good_steps(device):
         step(model)
         scales.append((model.optimizer.loss_scale, model.optimizer.dynamic_counter))
     assert scales == [(8, 1), (8, 2), (16, 0), (16, 1), (16, 2), (32, 0), (32, 1)]
+
+
+def test_the_state_of_the_optimizer_ends_with_that_of_the_scale():
+    model = line(optimizers.SGD(0.01, momentum=0.9))
+    assert model.optimizer.weights == []
+    step(model, x=300.0)
+    step(model)
+    *inner, scale, good_steps = model.optimizer.get_weights()
+    assert (scale, good_steps) == (2.0 ** 14, 1) and len(inner) == 2
+    other = line(optimizers.SGD(0.01, momentum=0.9))
+    step(other)
+    other.optimizer.set_weights([*inner, np.float32(512), 7])
+    assert (other.optimizer.loss_scale, other.optimizer.dynamic_counter) == (512, 7)
+    np.testing.assert_array_equal(state(other)[2], inner[1])
 
 
 def test_a_fixed_scale_stays(device):

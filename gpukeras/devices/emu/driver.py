@@ -138,7 +138,8 @@ class EmuDriver(Driver):
 
         def gemm() -> None:
             self.counters.gemms += 1
-            product = np.matmul(read(a), read(b))
+            with np.errstate(all="ignore"):
+                product = np.matmul(read(a), read(b))
             if alpha != 1:
                 product *= alpha
             if beta:                  # beta 0 must not read C, which may be NaN
