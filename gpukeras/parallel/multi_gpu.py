@@ -5,11 +5,12 @@ What a parallel model computes does not depend on how many devices there are, bu
 losses, gradients, metrics, batch statistics and dropout masks are those of the whole batch. With
 `gpukeras.config.deterministic = "across devices"` not even rounding differs.
 """
-import os
+import importlib
 from functools import partial
 
 from ..config import number
-from ..devices.choose import no_gpu
+from ..devices.choose import choose
+from ..errors import DeviceError
 from ..models import Model
 from ..replicated import Replicated
 
@@ -57,11 +58,12 @@ def devices_there():
 
 
 def _gpus():
-    """Number of visible GPUs."""
-    if os.environ.get("GPUKERAS_DEVICE", "").lower() in ("cpu", "emu") or no_gpu():
+    """Number of GPUs that CUDA_VISIBLE_DEVICES, as it is now, leaves; in its order."""
+    try:
+        if choose().name != "cuda":
+            return 0
+    except DeviceError:                            # GPUKERAS_DEVICE=gpu, and there is none
         return 0
-    import importlib
-
     return importlib.import_module("cupy").cuda.runtime.getDeviceCount()
 
 

@@ -223,7 +223,8 @@ class FakeCupy(types.ModuleType):
         super().__init__("cupy")
         self.attributes, self.stream, self.events = [], None, 0
         runtime = types.SimpleNamespace(
-            memcpyAsync=self._copy, memcpyPeerAsync=self._copy_peer, memsetAsync=self._set, memGetInfo=lambda: (10, 1 << 30),
+            memcpyAsync=self._copy, memcpyPeerAsync=self._copy_peer, memsetAsync=self._set,
+            memGetInfo=lambda: (10, 1 << 30),
             deviceGetAttribute=lambda which, device: {97: 232448}[which])
         self.cuda = types.SimpleNamespace(
             Device=FakeDevice, Stream=self._stream, Event=self._event,

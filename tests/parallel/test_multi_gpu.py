@@ -1,4 +1,8 @@
 """multi_gpu_model: the signature and errors of Keras, the weights of the template."""
+import os
+import sys
+import types
+
 import numpy as np
 import pytest
 
@@ -6,6 +10,7 @@ from gpukeras import backend as K
 from gpukeras import layers, models, optimizers, utils
 from gpukeras.callbacks import ModelCheckpoint
 from gpukeras.layers import Input
+from gpukeras.parallel.multi_gpu import devices_there
 from gpukeras.utils import multi_gpu_model
 
 
@@ -103,6 +108,21 @@ def test_without_gpus_and_virtual_devices_it_says_what_is_there(monkeypatch):
         multi_gpu_model(models.Sequential([layers.Dense(1, input_shape=(1,))]), 2)
     with pytest.raises(ValueError, match="`gpus=0`"):
         multi_gpu_model(models.Sequential([layers.Dense(1, input_shape=(1,))]))
+
+
+def test_the_devices_are_those_of_cuda_visible_devices(monkeypatch):
+    runtime = types.SimpleNamespace(
+        getDeviceCount=lambda: len(os.environ["CUDA_VISIBLE_DEVICES"].split(",")))
+    monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(
+        cuda=types.SimpleNamespace(runtime=runtime)))
+    monkeypatch.delenv("GPUKERAS_VIRTUAL_DEVICES")
+    monkeypatch.setenv("GPUKERAS_DEVICE", "gpu")
+    for text, count in (("3", 1), ("/gpu:2,/gpu:0", 2), ("0,1,-1,2", 2), ("", 0)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", text)
+        assert devices_there() == [f"/gpu:{i}" for i in range(count)]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,3")
+    model = multi_gpu_model(models.Sequential([layers.Dense(1, input_shape=(1,))]))
+    assert list(model._compile_step.keywords["numbers"]) == [0, 1]
 
 
 # ------------------------------------------------------------------ every way to feed a model

@@ -4,6 +4,7 @@ import pytest
 
 from gpukeras import backend as K
 from gpukeras import config, devices, layers, models, optimizers, replicated
+from gpukeras.devices import replicas
 from gpukeras.devices.choose import Choice
 from gpukeras.utils import multi_gpu_model
 
@@ -173,6 +174,25 @@ def test_loops_and_batch_statistics_need_no_rows_of_others(monkeypatch):
         parts = [x.part for s in seen for x in s.sums] + [
             p for s in seen for exchange in s.exchanges for p in exchange]
         assert any(p.kind == "gather" for p in parts) == (kind == "whole batch"), kind
+
+
+def test_buckets_are_added_up_while_the_backward_pass_goes_on(monkeypatch):
+    monkeypatch.setattr(replicas, "BUCKET", 256)
+    model = multi_gpu_model(cnn(), 2)
+    model.compile("sgd", "mse")
+    x, y = np.ones((8, 12, 12, 2), "f4"), np.ones((8, 5), "f4")
+    model.train_on_batch(x, y)
+    team = model._step("train", (False,)).bind((x.shape, y.shape))
+    order = []                                     # buckets, and steps of replica 0, as they come
+    team._reduce = [[lambda k=k: order.append(k)] for k in range(len(team._reduce))]
+    for replica in team.replicas:
+        replica.legs = [[([lambda: order.append("step")] * len(calls), ready)
+                         for calls, ready in leg] for leg in replica.legs]
+    team.run([x, y])
+    first = next(i for i, k in enumerate(order) if k != "step")
+    assert len(team._reduce) > 2 and sorted(k for k in order if k != "step") == list(
+        range(len(team._reduce)))
+    assert order[first:].count("step") > 5
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5])
