@@ -136,8 +136,11 @@ class Model(GeneratorMethods, Network):
 
     @property
     def metrics_names(self):
-        """Names of what `evaluate`, `train_on_batch` and `test_on_batch` return, in order."""
+        """Names of what `evaluate`, `train_on_batch` and `test_on_batch` return, in order; before
+        the model is compiled and knows its inputs just "loss"."""
         if self._compiled is None:
+            if self.optimizer is None or not self.inputs:
+                return ["loss"]
             self._require_compiled()
         return self._compiled.names + [m.name for m in self._layer_metrics()]
 

@@ -149,3 +149,12 @@ def test_losses_and_metrics_of_a_whole_batch_take_sample_weights():
     y = model.predict(X)
     found = model.test_on_batch(X, Y, sample_weight=weights)
     np.testing.assert_allclose(found, [np.mean((Y - y) ** 2) * weights.mean(), y.max()], rtol=1e-5)
+
+
+def test_metrics_names_grow_with_what_is_known():
+    model = Sequential([L.Dense(2)])
+    assert model.metrics_names == ["loss"]
+    model.compile("sgd", "mse", metrics=["mae"])
+    assert model.metrics_names == ["loss"]
+    model.build((None, 3))
+    assert model.metrics_names == ["loss", "mae"]
