@@ -16,7 +16,8 @@ from .host_gru import bind_gru_whole, bind_gru_whole_grad
 from .linalg import dot
 from .lstm import Types, in_walk
 from .math import ones_like, zeros_like
-from .rnn import Gru, _Sequence, keep_where_masked, parts, rows_of, states_before, swapped
+from .rnn import (Gru, _Sequence, keep_where_masked, parts, rows_of, states_before, swapped,
+                  whole_flops)
 from .scan import last, scan
 from .shape import concat, reverse, slice_axis, stack
 
@@ -52,6 +53,9 @@ class GruWhole(_Sequence):
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         outputs = super().__call__(*inputs)
         return outputs if isinstance(outputs, tuple) else (outputs,)
+
+    def flops(self, ins, outs):
+        return whole_flops(ins[0].shape[:2], *ins[1:3])
 
     def host(self, ins, outs):
         return bind_gru_whole(self, ins, outs)
@@ -104,6 +108,12 @@ class GruWholeGrad(_Sequence):
         return (*((r, w, *bias) if self.weights else ()),
                 *((inner.with_shape((b, s, w.shape[0])),) if self.inputs else ()),
                 *((inner.with_shape((b, units)),) if self.has_state else ()))
+
+    def flops(self, ins, outs):
+        """As forwards by the inputs wanted, and once more by the weights."""
+        w, r = ins[3:5]
+        products = (r,) + (w,) * self.inputs + (w, r) * self.weights
+        return whole_flops(ins[0].shape[:2], *products)
 
     def host(self, ins, outs):
         return bind_gru_whole_grad(self, ins, outs)

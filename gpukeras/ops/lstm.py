@@ -17,7 +17,8 @@ from .broadcast import reshape, squeeze
 from .host_lstm import bind_lstm_whole, bind_lstm_whole_grad
 from .linalg import dot
 from .math import ones_like, zeros_like
-from .rnn import Lstm, _Sequence, keep_where_masked, parts, rows_of, states_before, swapped
+from .rnn import (Lstm, _Sequence, keep_where_masked, parts, rows_of, states_before, swapped,
+                  whole_flops)
 from .scan import last, scan
 from .shape import concat, reverse, slice_axis, stack
 
@@ -50,6 +51,9 @@ class LstmWhole(_Sequence):
         kept = (of((s, b, units + f + self.has_bias)), of((s, 4, b, units)), history, history)
         return (state, state, *((of((b, s, units)),) if self.sequence else ()),
                 *(kept if self.keep else ()))
+
+    def flops(self, ins, outs):
+        return whole_flops(ins[0].shape[:2], *ins[1:3])
 
     def host(self, ins, outs):
         return bind_lstm_whole(self, ins, outs)
@@ -111,6 +115,12 @@ class LstmWholeGrad(_Sequence):
         return (*((r, w, *bias) if self.weights else ()),
                 *((c.with_shape((b, s, w.shape[0])),) if self.inputs else ()),
                 *(state if self.has_state else ()))
+
+    def flops(self, ins, outs):
+        """As forwards by the inputs wanted, and once more by the weights."""
+        w, r = ins[4:6]
+        products = (r,) + (w,) * self.inputs + (w, r) * self.weights
+        return whole_flops(ins[0].shape[:2], *products)
 
     def host(self, ins, outs):
         return bind_lstm_whole_grad(self, ins, outs)

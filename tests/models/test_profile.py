@@ -52,9 +52,9 @@ def test_convolutions_and_recurrent_steps_are_counted():
     thin = quiet(compiled(DepthwiseConv2D(3, depth_multiplier=2, input_shape=(9, 8, 3))), image)
     assert thin.steps[0].flops == 2 * (2 * 7 * 6 * 6) * 9
     words = quiet(compiled(LSTM(6, input_shape=(5, 3))), np.ones((2, 5, 3)))
-    lstm, = (s for s in words.steps if s.op == "Lstm")
-    assert lstm.flops == 2 * 2 * 5 * 6 * 24
-    assert lstm.nbytes >= 4 * 2 * 5 * (24 + 6)               # gates read, states written
+    lstm, = (s for s in words.steps if s.op == "LstmWhole")
+    assert lstm.flops == 2 * 2 * 5 * (3 + 6) * 24
+    assert lstm.nbytes >= 4 * ((3 + 6) * 24 + 2 * 5 * 3)     # weights and inputs read
 
 
 def test_a_profile_leaves_the_model_as_it_was(device):
