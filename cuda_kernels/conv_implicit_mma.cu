@@ -16,11 +16,13 @@
 // Rows m, columns n and the sum k: see implicit.cuh. One block makes a tile of BM by BN from tiles
 // of 64 bytes along k. STAGES of them are in shared memory: while one is multiplied the next are on
 // their way by cp.async, with one barrier for each. WARPS_M by WARPS_N warps share the tile. Rows
-// of a tile are padded by 16 bytes (32 where TF32 runs along the rows): eight rows of ldmatrix, or
-// 32 single words, lie in different banks. VA, VB: 1 where the channels that lie side by side
-// divide into 16-byte groups (first and second operand), so that one copy moves a group; else TF32
-// copies words and the 16-bit types go through registers.
-// Occupancy by registers and shared memory: 3 blocks of 128x64 a multiprocessor (12 warps).
+// along k are swizzled, those along the other index padded by 16 bytes (TF32: 32): eight rows of
+// ldmatrix, or 32 single words, lie in different banks. VA, VB: 1 where the channels that lie side
+// by side divide into 16-byte groups (first and second operand), so that one copy moves a group;
+// else TF32 copies words and the 16-bit types go through registers.
+// Occupancy by registers: tiles of 128x128 2 blocks of 4 or 8 warps a multiprocessor (TF32 with 8
+// warps: 1), of 128x64 3, below 4. By count a warp's 64x64 (4 warps) keeps the products as busy as
+// shared memory, its 64x32 three quarters of that; sm_75 and sm_100 on would spill with 64x64.
 // Not yet run on a GPU: emulator and NVRTC only.
 #include "implicit.cuh"
 #include "mma.cuh"
@@ -43,14 +45,24 @@ constexpr int G = 16 / sizeof(T), BK = 4 * G, KK = 2 * G;       // KK: of one in
 constexpr int THREADS = 32 * WARPS_M * WARPS_N;
 constexpr int DOWN = BM / WARPS_M / 16, ACROSS = BN / WARPS_N / 8;  // instructions of a warp
 // blocks a multiprocessor: bounds registers, 255 where each element has an address of its own
-constexpr int ROOM = DOWN * ACROSS < 16 || (THREADS > 128 && sizeof(T) == 2 && AMPERE) ? 512 : 384;
+constexpr int EACH = DOWN * ACROSS;
+constexpr int ROOM = EACH < 16 || (THREADS > 128 && sizeof(T) == 2 && AMPERE) ? 512
+                     : EACH < 32                                              ? 384
+                                                                              : 256;
 constexpr int BLOCKS = (VA && VB && RANK < 3 ? ROOM : 256) / THREADS;
 static_assert(BM % (16 * WARPS_M) == 0 && BN % (16 * WARPS_N) == 0 && BLOCKS > 0, "tile shape");
 
 // A tile of ROWS by BK in shared memory; elements from one row (K_INNER), or one k, to the next.
 template <int ROWS, bool K_INNER> struct Layout {
-    static constexpr int PITCH = K_INNER ? BK + G : ROWS + 8, SIZE = (K_INNER ? ROWS : BK) * PITCH;
+    static constexpr int PITCH = K_INNER ? BK : ROWS + 8, SIZE = (K_INNER ? ROWS : BK) * PITCH;
 };
+
+// Where group `group` of a row along k starts in a K_INNER tile. Two rows share 128 bytes; their
+// groups change places with the number of the pair, so that eight rows of ldmatrix, and the eight
+// threads that copy two whole rows, touch all banks once.
+__device__ __forceinline__ int swizzled(int row, int group) {
+    return row * BK + (group ^ (row / 2 % 4)) * G;
+}
 
 template <class Reader, bool WHOLE, int PITCH>
 __device__ __forceinline__ void fill(const Reader& from, const Gather& g, T* tile) {
@@ -59,7 +71,7 @@ __device__ __forceinline__ void fill(const Reader& from, const Gather& g, T* til
         if (!Reader::mine(s)) continue;
         T* to;
         if constexpr (Reader::K_INNER)
-            to = tile + Reader::row(s) * PITCH + Reader::k();
+            to = tile + swizzled(Reader::row(s), Reader::k() / G);
         else
             to = tile + Reader::k(s) * PITCH + Reader::row();
         if constexpr (WHOLE) {
@@ -84,7 +96,7 @@ template <int PITCH, bool K_INNER>
 __device__ __forceinline__ void load_a(unsigned (&a)[4], const T* tile, int row0, int k0) {
     const int lane = threadIdx.x & 31;
     if constexpr (K_INNER) {
-        load_matrices(a, tile + (row0 + lane % 16) * PITCH + k0 + lane / 16 * G);
+        load_matrices(a, tile + swizzled(row0 + lane % 16, k0 / G + lane / 16));
     } else if constexpr (sizeof(T) == 2) {
         load_matrices_turned(a, tile + (k0 + lane % 8 + lane / 16 * 8) * PITCH + row0 +
                                     lane / 8 % 2 * 8);
@@ -103,7 +115,7 @@ template <int PITCH, bool K_INNER>
 __device__ __forceinline__ void load_b(unsigned (&b)[4], const T* tile, int n0, int k0) {
     const int lane = threadIdx.x & 31;
     if constexpr (K_INNER) {
-        load_matrices(b, tile + (n0 + lane % 8 + lane / 16 * 8) * PITCH + k0 + lane / 8 % 2 * G);
+        load_matrices(b, tile + swizzled(n0 + lane % 8 + lane / 16 * 8, k0 / G + lane / 8 % 2));
     } else if constexpr (sizeof(T) == 2) {
         load_matrices_turned(b, tile + (k0 + lane % 16) * PITCH + n0 + lane / 16 * 8);
     } else {

@@ -54,6 +54,10 @@ class Tile(NamedTuple):
         return (("BM", str(self.rows)), ("BN", str(self.columns)), ("TM", str(self.down)),
                 ("TN", str(self.across)))
 
+    @property
+    def name(self) -> str:
+        return f"{self.rows}x{self.columns}"
+
     file, prefix = "conv_implicit.cu", "conv_implicit"
 
     def smem(self, kind: str, size: int) -> int:
@@ -82,21 +86,26 @@ class TensorTile(NamedTuple):
         return (("BM", str(self.rows)), ("BN", str(self.columns)), ("WARPS_M", str(self.down)),
                 ("WARPS_N", str(self.across)), ("STAGES", str(self.stages)))
 
+    @property
+    def name(self) -> str:
+        return f"{self.rows}x{self.columns} by {self.down}x{self.across}"
+
     file, prefix = "conv_implicit_mma.cu", "conv_implicit_mma"
 
     def smem(self, kind: str, size: int) -> int:
-        """Bytes of both operands' tiles: rows of 64 bytes along the sum and 16 of padding, or rows
-        along the other index and 8 elements of padding."""
+        """Bytes of both operands' tiles: rows of 64 bytes along the sum, or rows along the other
+        index and 8 elements of padding."""
         group = 16 // size
         lengths = (self.rows, kind != "weight"), (self.columns, kind == "data")
         return self.stages * size * sum(
-            length * 5 * group if inner else 4 * group * (length + 8) for length, inner in lengths)
+            length * 4 * group if inner else 4 * group * (length + 8) for length, inner in lengths)
 
 
 TILES = (Tile(128, 64, 8, 8, .85), Tile(64, 64, 8, 4, .75), Tile(128, 32, 8, 4, .75),
          Tile(128, 16, 4, 4, .5), Tile(32, 32, 4, 4, .5))
-TENSOR_TILES = (TensorTile(128, 128, 2, 4, .9), TensorTile(128, 64, 2, 2, .85),
-                TensorTile(64, 64, 2, 2, .7), TensorTile(128, 32, 4, 1, .6),
+LARGE_WARPS = TensorTile(128, 128, 2, 2, .9)             # sm_80 to sm_90: others spill registers
+TENSOR_TILES = (TensorTile(128, 128, 2, 4, .75), TensorTile(128, 64, 2, 2, .7),
+                TensorTile(64, 64, 2, 2, .6), TensorTile(128, 32, 4, 1, .5),
                 TensorTile(64, 16, 4, 1, .3))
 DOUBLE_TILES = (Tile(64, 64, 4, 4, .8), Tile(32, 32, 4, 4, .6))
 
@@ -165,19 +174,21 @@ def shape_of(kind: str, g: Geometry, f: int) -> tuple[int, int, int, int]:
         return g.images * g.places, f, g.taps * g.channels, 1
     if kind == "data":
         rows = g.images * prod(-(-n // s) for n, s in zip(g.size, g.strides))
-        taps = prod(max(t for _, t, _ in axis_phases(n, k, s, before, d)) for n, k, s, (before, _), d
-                    in zip(g.size, g.window, g.strides, g.pads, g.dilation))
+        taps = prod(max(t for _, t, _ in axis_phases(*axis)) for axis in zip(
+            g.size, g.window, g.strides, (before for before, _ in g.pads), g.dilation))
         return rows, g.channels, taps * f, prod(g.strides)
     return g.taps * g.channels, f, g.images * g.places, 1
 
 
 def tiles_for(dtype: str, traits: Traits) -> tuple[Tile | TensorTile, ...]:
-    """The tiles of a type, on tensor cores where the device and the arithmetic asked for allow."""
+    """The tiles of a type, on tensor cores where device and arithmetic allow."""
     if dtype == "float64":
         return DOUBLE_TILES
     if dtype == "float32" and traits.math != "tf32":
         return TILES
-    if traits.arch >= 80:
+    if 80 <= traits.arch <= 90:
+        return (LARGE_WARPS, *TENSOR_TILES)
+    if traits.arch > 90:
         return TENSOR_TILES
     if traits.arch >= 75 and dtype == "float16":         # no asynchronous copies to wait for
         return tuple(tile._replace(stages=2) for tile in TENSOR_TILES)
@@ -267,7 +278,7 @@ def choices(kind: str, by_columns: Plan,
 
     "product": the operands are matrices as they lie; "columns": the columns are written first (or,
     if a bias follows, both);
-    "implicit 128x64": one launch with tiles of that size.
+    "implicit 128x64": one launch with tiles of that size ("by 2x2" warps).
     """
     def choose(op, ins: Types, outs: Types, traits: Traits) -> dict[str, LaunchPlan]:
         columns = by_columns(op, ins, outs)
@@ -282,7 +293,7 @@ def choices(kind: str, by_columns: Plan,
             return {"columns": columns}
         dtype = ins[0].dtype
         tiles = ranked(kind, g, f, dtype, traits)[:TRIED]
-        plans = {f"implicit {tile.rows}x{tile.columns}": implicit(kind, g, f, dtype, tile, **more)
+        plans = {f"implicit {tile.name}": implicit(kind, g, f, dtype, tile, **more)
                  for tile in tiles}
         gathered = f if kind == "data" else g.channels
         if gathered >= COLUMNS_FROM and isinstance(tiles[0], TensorTile):

@@ -11,7 +11,7 @@ from gpukeras.ops import plans_implicit
 from gpukeras.ops.conv import conv
 from gpukeras.ops.record import Traits
 
-from harness import run_kernel, run_plan
+from harness import check_nvrtc, run_kernel, run_plan
 from implicit import CASES, EPS, KINDS, Problem, check_stats
 
 BUDGETS = {"conv_implicit_mma_fwd": 168, "conv_implicit_mma_data": 168,
@@ -19,6 +19,7 @@ BUDGETS = {"conv_implicit_mma_fwd": 168, "conv_implicit_mma_data": 168,
 ENTRIES = {"fwd": "conv_implicit_mma_fwd", "data": "conv_implicit_mma_data",
            "weight": "conv_implicit_mma_weight"}
 TILES = plans_implicit.TENSOR_TILES
+ALL_TILES = (*TILES, plans_implicit.LARGE_WARPS)
 VARIANTS = [(("T", "float"), ("VA", "1"), ("VB", "1"), *TILES[1].names),
             (("T", "float16"), ("VA", "1"), ("VB", "1"), *TILES[1].names),
             (("T", "bfloat16"), ("VA", "1"), ("VB", "1"), *TILES[0].names)]
@@ -55,10 +56,10 @@ def test_every_window_is_walked(name, kind):
     check(problem, run(problem, TILES[2], schedules=("random",)))
 
 
-@pytest.mark.parametrize("stored", TYPES)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("tile", TILES, ids=lambda tile: f"{tile.rows}x{tile.columns}")
-def test_every_tile_makes_the_product(tile, kind, stored):
+@pytest.mark.parametrize("tile", ALL_TILES, ids=lambda tile: tile.name.replace(" ", "-"))
+def test_every_tile_makes_the_product(tile, kind):
+    stored = TYPES[ALL_TILES.index(tile) % 3]
     case = (2, (9, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 16, 40)
     problem = Problem(case, kind, stored)
     check(problem, run(problem, tile, schedules=("random",), check=False))
@@ -193,3 +194,35 @@ def test_statistics_of_split_sums(monkeypatch):
     plan = plans_implicit.implicit("fwd", problem.g, problem.f, "float16", TILES[2], eps=1e-3)
     assert len(plan.temps) == 2
     check(problem, check_stats(plan, problem, "conv_implicit_mma_stats", 1.0))
+
+
+def test_large_warps_fit_where_they_are_used():
+    names = ("VA", "1"), ("VB", "1"), *plans_implicit.LARGE_WARPS.names
+    for name in ("float", "bfloat16"):
+        check_nvrtc("conv_implicit_mma.cu", (("T", name), *names),
+                    {entry: 255 for entry in BUDGETS}, (80, 90))
+
+
+@pytest.mark.parametrize("arch", [75, 90, 120])
+def test_channels_that_do_not_divide_take_more_registers_and_no_spills(arch):
+    check_nvrtc("conv_implicit_mma.cu", (("T", "float16"), *TILES[1].names),
+                {entry: 255 for entry in BUDGETS}, (arch,))
+
+
+@pytest.mark.parametrize("dtype, group", [("float32", 4), ("bfloat16", 8)])
+def test_eight_rows_of_a_matrix_lie_in_different_banks(dtype, group):
+    """The address formulas of conv_implicit_mma.cu: 16-byte pieces, of which 8 fill all banks."""
+    def swizzled(row, piece):
+        return row * 4 + (piece ^ (row // 2 % 4))
+
+    for first in range(0, 128, 8):
+        for piece in range(4):
+            assert len({swizzled(row, piece) % 8 for row in range(first, first + 8)}) == 8
+    for pair in range(64):                                   # eight threads copy two whole rows
+        assert len({swizzled(2 * pair + r, p) % 8 for r in range(2) for p in range(4)}) == 8
+    for length in {n for tile in ALL_TILES for n in (tile.rows, tile.columns)}:
+        pitch = length + 8
+        if dtype == "float32":                               # single words: (k t, row g)
+            assert len({(t * pitch + g) % 32 for t in range(4) for g in range(8)}) == 32
+        else:                                                # eight rows of ldmatrix along k
+            assert len({k * pitch // group % 8 for k in range(8)}) == 8
