@@ -134,12 +134,14 @@ def gather_argument(g: Geometry, f: int, kind: str, tile_columns: int, run: int,
         tap_step = [s // gcd(s, d) for s, d in zip(strides, dilation)]
         step = [-(t * d // s) for t, d, s in zip(tap_step, dilation, strides)]
         places = [-(-length // s) for length, s in zip(size, strides)]
-        fields = (g.images * prod(places), f, g.channels, run, splits, out, size, (1, 1, 1), step, window,
+        fields = (g.images * prod(places), f, g.channels, run, splits, out, size, (1, 1, 1), step,
+                  window,
                   tap_step, strides)
     else:
         phases = [[(-b, k, 0)] for b, k in zip(before, window)]
         places = out
-        fields = (g.images * g.places, g.channels, f, run, splits, size, out, strides, dilation, window,
+        fields = (g.images * g.places, g.channels, f, run, splits, size, out, strides, dilation,
+                  window,
                   (1, 1, 1), (1, 1, 1))
     columns = fields[2]
     gather = np.zeros((), _GATHER)
