@@ -75,16 +75,46 @@ def test_configs_of_keras_stay_as_they_are():
         assert translate(config) == config
 
 
+# ---------------------------------------------------------------- Keras 1.2, 2.0, 2.1, 2.2
+
+OLDER = sorted((pathlib.Path(__file__).parent / "golden" / "old_keras").glob("*.h5"))
+
+
+@pytest.mark.parametrize("path", OLDER, ids=lambda path: path.stem)
+@pytest.mark.filterwarnings("error", "ignore:Update your")
+def test_older_files_predict_and_go_on_training_as_in_their_keras(path):
+    model = load_model(path)
+    with np.load(path.with_suffix(".npz")) as file:
+        x, y, p, after = (file[key] for key in ("x", "y", "p", "after"))
+    np.testing.assert_allclose(model.predict(x), p, rtol=1e-4, atol=1e-5)
+    model.train_on_batch(x, y)                     # with the state that the optimizer had
+    step = np.abs(after - p).max()
+    assert step > 1e-3
+    if "_theano_" in path.name:
+        np.testing.assert_allclose(model.predict(x), after, rtol=1e-3, atol=2e-5)
+    else:                          # TensorFlow 1 leaves the order of reads and updates to chance
+        assert np.abs(model.predict(x) - after).max() < step / 4
+
+
+def test_there_are_files_of_many_versions():
+    kinds = {tuple(path.stem.split("_")[:2]) for path in OLDER}
+    assert kinds == {("122", "tensorflow"), ("122", "theano"), ("205", "tensorflow"),
+                     ("205", "theano"), ("216", "tensorflow"), ("224", "tensorflow")}
+
+
 # ---------------------------------------------------------------- Keras 1
 
-def keras1_file(path, model, arrays):
-    """A weight file of Keras 1 with these arrays for the only layer with weights."""
+def keras1_file(path, model, arrays, end=":0"):
+    """A weight file of Keras 1 with these arrays for the only layer with weights.
+
+    end: of the names of the weights; that of TensorFlow, or none as Theano had it.
+    """
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [b"layer"]
         group = file.create_group("layer")
-        group.attrs["weight_names"] = [f"w{i}".encode() for i in range(len(arrays))]
+        group.attrs["weight_names"] = [f"w{i}{end}".encode() for i in range(len(arrays))]
         for i, array in enumerate(arrays):
-            group[f"w{i}"] = array
+            group[f"w{i}{end}"] = array
     model.load_weights(path)
     return model.get_weights()
 
@@ -111,6 +141,9 @@ def test_kernels_of_keras_1_are_turned(layer, shape, axes, tmp_path):
     kernel = np.random.RandomState(0).rand(*shape).astype("float32")
     found = keras1_file(tmp_path / "w.h5", Sequential([layer]), [kernel, np.zeros(5)])
     np.testing.assert_array_equal(found[0], kernel.transpose(axes))
+    found = keras1_file(tmp_path / "w.h5", Sequential([layer]), [kernel, np.zeros(5)], end="")
+    spatial = tuple(range(kernel.ndim - 2))        # Theano convolves with the kernel reversed
+    np.testing.assert_array_equal(found[0], np.flip(kernel.transpose(axes), spatial))
 
 
 @pytest.mark.parametrize("stored", ["(k, 1, in, filters)", "(filters, in, k, 1)"])

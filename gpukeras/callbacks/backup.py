@@ -28,8 +28,8 @@ class BackupAndRestore(Callback):
     of the samples, random numbers (the generators of NumPy and Python, and the model's own) and
     what the callbacks remember: those of this package, and others that have `get_state()` and
     `set_state(state)` with plain values (numbers, texts, lists, dicts, arrays). The same script,
-    started again after a crash, ends with the bits of a run that was never interrupted. Batches of a
-    Python generator that are done are drawn again and dropped. The backup is removed when the
+    started again after a crash, ends with the bits of a run that was never interrupted. Batches of
+    a Python generator that are done are drawn again and dropped. The backup is removed when the
     training ends well.
 
     # Arguments

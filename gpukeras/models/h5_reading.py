@@ -6,6 +6,7 @@ from .. import backend as K
 from . import tf_config
 from .h5_convert import convert_weights
 from .h5_layout import has_names, read_arrays, read_names, read_text
+from .h5_old_state import is_old, old_state
 from .missing_shapes import Stored
 from .restoring import restore
 
@@ -23,18 +24,23 @@ def read_model(group, build, custom_objects=None, compile=True, lenient=True):
     if config is None:
         raise ValueError("No model found in config. " + _what_is_there(group))
     weights = weights_group(group)
+    version = read_text(group, "keras_version") or read_text(weights, "keras_version", "1")
 
-    def state(optimizer, count):
+    def state(model):
         if "optimizer_weights" not in group:
             return None
         stored = group["optimizer_weights"]
-        return tf_config.optimizer_state(optimizer, read_names(stored, "weight_names"),
-                                         read_arrays(stored), count)
+        names, arrays = read_names(stored, "weight_names"), read_arrays(stored)
+        if is_old(version):
+            arrays = old_state(model, names, arrays, weights, version, lambda layer, values:
+                               _convert(weights, layer, values, False))
+        return tf_config.optimizer_state(model.optimizer, names, arrays,
+                                         len(model._collected_trainable_weights))
 
     return restore(config, build, custom_objects, compile and _json(group, "training_config"),
                    lambda layers: assign_by_order(weights, layers), state,
                    lenient=lenient, stored=Stored(weights), compile=compile,
-                   version=read_text(group, "keras_version"))
+                   version=version)
 
 
 def _json(group, name):
@@ -129,8 +135,19 @@ def _layer_names(group):
 
 
 def _convert(group, layer, arrays, reshape):
-    return convert_weights(layer, arrays, read_text(group, "keras_version", "1"),
-                           read_text(group, "backend"), reshape)
+    version = read_text(group, "keras_version", "1")
+    backend = read_text(group, "backend") or (_backend_of_keras1(group) if version.startswith("1")
+                                              else None)
+    return convert_weights(layer, arrays, version, backend, reshape)
+
+
+def _backend_of_keras1(group):
+    """Keras 1 does not say: TensorFlow's names of weights end in :0, Theano's do not."""
+    for layer in _layer_names(group):
+        for name in read_names(group[layer], "weight_names"):
+            if not name.startswith("param_"):
+                return "tensorflow" if name.endswith(":0") else "theano"
+    return None
 
 
 def _check_shape(k, layer, weight, array):

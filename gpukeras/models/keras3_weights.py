@@ -32,11 +32,12 @@ def read_keras_file(source, build, custom_objects=None, compile=True, lenient=Tr
         if not isinstance(config, dict):
             raise ValueError(f"cannot read {name}: its config is no model")
 
-        def state(optimizer, count):
+        def state(model):
             arrays = _vars(file["optimizer"]) if "optimizer" in file else []
             names = ["iteration", "learning_rate"] if len(arrays) > 1 and (
                 arrays[1].shape == ()) else ["iteration"] * len(arrays)
-            return optimizer_state(optimizer, names, arrays, count) if arrays else None
+            count = len(model._collected_trainable_weights)
+            return optimizer_state(model.optimizer, names, arrays, count) if arrays else None
 
         layers = (config.get("config") or {}).get("layers") or []
         return restore(config, build, custom_objects, _training(config.get("compile_config")),

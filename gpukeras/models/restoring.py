@@ -18,7 +18,7 @@ def restore(config, build, custom_objects, training, assign, state, *, stored, v
         custom_objects: dict name -> class or function.
         training: what `compile` was given, as stored; None if it was not compiled.
         assign: function (layers) that gives them their weights.
-        state: function (optimizer, number of trained weights) -> arrays, or None.
+        state: function (model) -> arrays of the optimizer's state, or None.
         stored: layer name -> [(shape, dtype)] of the weights in the file, with a method `get`.
         version: of the Keras that saved it, None if the file does not say.
         compile: whether to compile it.
@@ -85,7 +85,7 @@ def _compile(model, config, state, custom_objects, missing):
         return
     model._make_train_function()                                     # makes the optimizer's state
     try:
-        arrays = state(model.optimizer, len(model._collected_trainable_weights))
+        arrays = state(model)
         if arrays is not None:
             model.optimizer.set_weights(arrays)
     except ValueError as error:
