@@ -110,13 +110,18 @@ extern "C" __global__ void row_gather_bwd(const u64* __restrict__ sorted_n,
     }
 }
 
+// Tables of other types than these have no gradient; the file is compiled for them all the same.
+template <class S> __device__ __forceinline__ void add_atomically(S*, S) {}
+__device__ __forceinline__ void add_atomically(float* p, float v) { atomicAdd(p, v); }
+__device__ __forceinline__ void add_atomically(double* p, double v) { atomicAdd(p, v); }
+
 extern "C" __global__ void row_scatter_add(const I* __restrict__ idx_n,
                                            const T* __restrict__ gy_nd, A* __restrict__ gx_rd,
                                            i64 n, i64 R, int D) {
     const i64 i = (i64)blockIdx.x * blockDim.y + threadIdx.y;
     if (i >= n) return;
     A* gx = gx_rd + clamp_row((i64)idx_n[i], R) * D;
-    for (int d = threadIdx.x; d < D; d += blockDim.x) atomicAdd(gx + d, (A)gy_nd[i * D + d]);
+    for (int d = threadIdx.x; d < D; d += blockDim.x) add_atomically(gx + d, (A)gy_nd[i * D + d]);
 }
 
 extern "C" __global__ void one_hot_fwd(const I* __restrict__ idx_n, T* __restrict__ y_nc, i64 nC,

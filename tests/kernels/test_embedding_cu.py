@@ -11,6 +11,7 @@ BUDGETS = {"row_gather_fwd": 32, "index_sort": 32, "index_merge": 32, "row_gathe
            "row_scatter_add": 32,
            "one_hot_fwd": 24}
 VARIANTS = [(("T", "float"),), (("T", "double"), ("I", "long long")), (("T", "float16"),),
+            (("T", "unsigned char"),), (("T", "long long"),), (("T", "bool"),),
             (("T", "float"), ("WIDE", "1"))]
 SORT = ["index_sort", "row_gather_bwd"]
 
