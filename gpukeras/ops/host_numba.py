@@ -15,6 +15,7 @@ import hashlib
 import importlib.util
 import os
 import queue
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
@@ -205,7 +206,7 @@ def _loaded(text: str):
     import llvmlite.binding as llvm
     # a chain of eight arrays needs more checks for overlap than LLVM makes by itself
     llvm.set_option("gpukeras", "-runtime-memory-check-threshold=128")
-    name = "chain_" + hashlib.sha256(text.encode()).hexdigest()[:20]
+    name = "gpukeras_chain_" + hashlib.sha256(text.encode()).hexdigest()[:20]
     folder = os.path.join(cache_dir(), "numba")
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, name + ".py")
@@ -216,6 +217,7 @@ def _loaded(text: str):
         os.replace(mine, path)
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module                      # numba looks for it there
     spec.loader.exec_module(module)
     return module.loop
 

@@ -1,4 +1,5 @@
 """Chains compiled by numba: the very bits of NumPy's calls."""
+import os
 import subprocess
 import sys
 import time
@@ -133,6 +134,27 @@ def test_compiling_begins_after_some_calls_and_ends_in_the_background():
     out.fill(0)
     run()
     np.testing.assert_array_equal(out, x * x)
+
+
+def test_a_second_program_finds_the_machine_code():
+    code = ("import numpy as np, numba.core.event as events\n"
+            "from gpukeras.ops import host_numba\n"
+            "from test_host_numba import *\n"
+            "host_numba.LEAST = 0\n"
+            "x = np.arange(2000, dtype='float32'); out = np.empty_like(x)\n"
+            "run = Fused(1, (), (Step(m.Square(), (0,)),), (1,), x.shape).host((x,), (out,))\n"
+            "with events.install_recorder('numba:compile') as seen: run.compile()\n"
+            "assert run.fast is not None\n"
+            "run(); assert (out == x * x).all()\n"
+            "print(len(seen.buffer))")
+    compiled = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                              check=False, cwd=os.path.dirname(__file__),
+                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        assert done.returncode == 0, done.stderr
+        compiled.append(int(done.stdout))
+    assert compiled[0] > 0 and compiled[1] == 0
 
 
 def test_a_program_may_end_while_it_compiles():
