@@ -46,6 +46,8 @@ def as_array(x, kind, name):
         x = _from_list(x, kind, name)
     if getattr(x.dtype, "kind", "f") == "O" or str(x.dtype) == "object":
         x = _from_objects(x, kind, name)
+    if getattr(x.dtype, "name", None) == "bfloat16" and isinstance(x, np.ndarray):
+        x = x.astype("float32")                              # of ml_dtypes, as JAX has it
     if x.dtype.kind not in "fiub":
         fail(f"Error when checking {kind}: {name} should be an array of numbers, but got an array "
              f"of type {x.dtype} with shape {tuple(x.shape)}", name, _type_fix(x.dtype.kind))

@@ -200,3 +200,10 @@ def test_torch_tensors_are_not_copied(host):
     half = torch.from_numpy(X).bfloat16()
     np.testing.assert_array_equal(devices.adopt(half), half.float().numpy())
     np.testing.assert_array_equal(devices.adopt(x.T), X.T)
+
+
+def test_numbers_of_16_bits_of_ml_dtypes_are_data(host):
+    half = pytest.importorskip("ml_dtypes").bfloat16
+    model = Sequential([Dense(3, input_shape=(6,))])
+    np.testing.assert_array_equal(model.predict(X.astype(half)),
+                                  model.predict(X.astype(half).astype("float32")))
