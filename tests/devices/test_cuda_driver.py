@@ -152,3 +152,44 @@ def test_a_call_is_timed_by_events(driver):
     seconds = driver.time(lambda: calls.append(driver.fill(x, 1)))
     assert len(calls) == 1 and 0 < seconds < 60 and driver.counters.synchronizations >= 2
     assert driver.download(x).view(np.uint8).tolist() == [1] * 16
+
+
+class ElsewhereArray:
+    """An array of another library on GPU `number`."""
+
+    def __init__(self, array, kind=2, number=0):
+        self.array, self.place, self.streams = array, (kind, number), []
+
+    def __dlpack_device__(self):
+        return self.place
+
+    def __dlpack__(self, stream):
+        self.streams.append(stream)
+        return self.array.__dlpack__()
+
+
+def test_arrays_of_other_libraries_on_this_gpu_are_read_in_place(driver):
+    numbers = np.arange(12, dtype="f4").reshape(4, 3)
+    for kind in (2, 13):                           # device and managed memory
+        x = ElsewhereArray(numbers, kind)
+        found = driver.adopt(x)
+        assert found.ptr == numbers.ctypes.data and found.shape == (4, 3)
+        assert x.streams == [driver.stream.ptr]    # its library makes our stream wait
+        np.testing.assert_array_equal(driver.download(found), numbers)
+    assert driver.adopt(ElsewhereArray(numbers, 2, 1)) is None
+    assert driver.adopt(ElsewhereArray(numbers, 1)) is None
+    assert driver.adopt(ElsewhereArray(numbers.T)) is None     # not contiguous
+
+
+def test_the_older_interface_says_what_stream_to_wait_for(driver):
+    numbers, waited = np.arange(12, dtype="i4").reshape(4, 3), []
+    driver.cupy.cuda.runtime.streamSynchronize = waited.append
+
+    class Older:
+        __cuda_array_interface__ = {"shape": (4, 3), "typestr": "<i4", "version": 3, "stream": 7,
+                                    "strides": (12, 4), "data": (numbers.ctypes.data, True)}
+
+    found = driver.adopt(Older())
+    assert waited == [7] and found.dtype == "int32" and found.ptr == numbers.ctypes.data
+    Older.__cuda_array_interface__ = {**Older.__cuda_array_interface__, "strides": (24, 8)}
+    assert driver.adopt(Older()) is None
