@@ -145,3 +145,9 @@ def test_seconds_are_those_of_one_run_of_many():
     seconds = driver.seconds([driver._queued(lambda: ran.append(1))], repeats=3)
     assert len(ran) == 1 + 10 * 4 and 0 < seconds < 1
     assert not driver.download(x).any()
+
+
+def test_nothing_is_measured_where_bits_must_not_depend_on_devices(monkeypatch):
+    monkeypatch.setattr("gpukeras.config.deterministic", "across devices")
+    driver = TimedDriver()                                   # a clock that would raise
+    assert entries(Tuner(driver).plan(step_of())) == IMPLICIT and driver.asked == 0

@@ -147,8 +147,8 @@ def test_sums_are_split_where_multiprocessors_would_be_idle():
 
 
 @pytest.mark.parametrize("arch", [75, 90, 120])
-@pytest.mark.parametrize("more", [(), (("RANK", "3"), ("VA", "1"), ("VB", "1")), (("T", "double"),)],
-                         ids=["scalar", "volume", "double"])
+@pytest.mark.parametrize("more", [(), (("RANK", "3"), ("VA", "1"), ("VB", "1")),
+                                  (("T", "double"),)], ids=["scalar", "volume", "double"])
 def test_other_variants_take_more_registers_and_no_spills(more, arch):
     tile = plans_implicit.DOUBLE_TILES[0] if ("T", "double") in more else plans_implicit.TILES[0]
     check_nvrtc("conv_implicit.cu", (*more, *tile.names), {entry: 255 for entry in BUDGETS},
