@@ -10,6 +10,7 @@ import numpy as np
 
 from . import backend as K
 from .configured import Configured, interpret
+from .graph.halves import values_dtype
 from .utils.generic_utils import deserialize_keras_object, serialize_keras_object
 
 # standard deviation of a standard normal distribution cut off at -2 and 2
@@ -139,7 +140,7 @@ class Orthogonal(Initializer):
         random = np.random if seed is None else np.random.RandomState(seed)
         u, _, v = np.linalg.svd(random.normal(0.0, 1.0, flat), full_matrices=False)
         q = u if u.shape == flat else v         # the factor of the right shape
-        return (self.gain * q.reshape(shape)).astype(dtype or K.floatx())
+        return (self.gain * q.reshape(shape)).astype(values_dtype(dtype or K.floatx()))
 
 
 class Identity(Initializer):
@@ -152,7 +153,7 @@ class Identity(Initializer):
         if len(shape) != 2:
             raise ValueError("Identity matrix initializer can only be used for 2D matrices, "
                              f"got the shape {tuple(shape)}.")
-        return (self.gain * np.eye(*shape)).astype(dtype or K.floatx())
+        return (self.gain * np.eye(*shape)).astype(values_dtype(dtype or K.floatx()))
 
 
 def glorot_normal(seed=None):

@@ -142,7 +142,7 @@ def placeholder(shape=None, ndim=None, dtype=None, sparse=False, name=None):
 
 def _filled(value, shape, dtype, name):
     dtype, shape = dtype or floatx(), tuple(int(d) for d in shape)
-    return Variable(lambda: np.full(shape, value, dtype), dtype,
+    return Variable(lambda: np.full(shape, value, values_dtype(dtype)), dtype,
                     settings.full_name(name or "Variable"), shape=shape)
 
 

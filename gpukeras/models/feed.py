@@ -114,6 +114,7 @@ class StreamFeed(ArrayFeed):
 
     def __init__(self, step, arrays, batch_size, shuffle=False):
         super().__init__(step, arrays, batch_size, shuffle)
+        self.step = self.step.fed_with_shorter(arrays)
         self._inlet = Inlet(current_device().driver)
         self._dtypes = [numpy_dtype(feed.dtype) for feed in self.step.feeds]
         self._sent = None                          # bounds of the batch on its way

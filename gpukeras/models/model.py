@@ -8,6 +8,7 @@ import numpy as np
 from .. import backend as K
 from .. import optimizers
 from ..callbacks.backup import with_backup
+from ..graph.halves import values_dtype
 from ..metrics import Metric
 from ..utils.generic_utils import unpack_singleton
 from ..utils.data_utils import is_generator_or_sequence
@@ -473,7 +474,8 @@ class Model(GeneratorMethods, Network):
         self._check_stateful(xs, batch_size)
         feed = self._feed("predict", xs, [], [], batch_size, steps=steps)
         if feed.count == 0:
-            return unpack_singleton([np.empty((0, *[d or 0 for d in K.int_shape(t)[1:]]), t.dtype)
+            return unpack_singleton([np.empty((0, *[d or 0 for d in K.int_shape(t)[1:]]),
+                                              values_dtype(t.dtype))
                                      for t in self.outputs])
         return unpack_singleton(loop.predict(
             self, feed, callbacks=callbacks, verbose=verbose,

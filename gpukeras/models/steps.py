@@ -77,6 +77,17 @@ class Step:
         as_one = as_one and self.logs is not None
         if not as_one and not any(s is not None for s in sources):
             return self
+        return self._of_kind(sources, as_one)
+
+    def fed_with_shorter(self, arrays):
+        """The step for arrays that are sent as they are where that takes fewer bytes, as pictures
+        of uint8 do: it casts them on the device."""
+        shorter = [x.dtype.itemsize < feed.type.itemsize
+                   for x, feed in zip(arrays, self.feeds, strict=True)]
+        sources = tuple(x.dtype.name if s else None for x, s in zip(arrays, shorter, strict=True))
+        return self._of_kind(sources, False) if any(shorter) else self
+
+    def _of_kind(self, sources, as_one):
         key = (sources, as_one)
         if key not in self._variants:
             self._variants[key] = self._variant(sources, as_one)

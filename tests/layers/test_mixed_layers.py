@@ -124,6 +124,21 @@ def test_unknown_policies_are_refused(bad):
         mixed_precision.Policy(bad)
 
 
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_every_layer_in_bfloat16(case):
+    K.set_floatx("bfloat16")
+    try:
+        layer = case.new()
+        given, y = case.apply(layer)
+        run = K.function([*given, K.learning_phase()],
+                         [y, *K.gradients(K.sum(y), layer.trainable_weights)])
+        assert K.dtype(y) == "bfloat16"
+        for phase in (0, 1):
+            assert all(np.isfinite(v).all() for v in run([*case.inputs(), phase]))
+    finally:
+        K.set_floatx("float32")
+
+
 @pytest.mark.parametrize("dtype", HALF)
 def test_a_float_type_for_everything(dtype):
     K.set_floatx(dtype)

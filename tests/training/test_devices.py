@@ -156,6 +156,24 @@ def test_data_too_large_are_sent_while_the_device_computes(on, monkeypatch, argu
     assert counters.graph_launches == 6 and counters.uploads >= 12
 
 
+def test_pictures_of_bytes_are_sent_as_bytes(on, monkeypatch):
+    device = emulated()
+    on(device)
+    monkeypatch.setattr(device.driver, "memory_info", lambda: (0, 4))
+    pictures = RNG.randint(0, 255, IMAGES.shape).astype("uint8")
+    sent = []
+    send = device.driver.send
+    monkeypatch.setattr(device.driver, "send", lambda to, x: (sent.append(x.dtype.name),
+                                                              send(to, x)))
+    model = network(lambda: optimizers.SGD(0.001))
+    model.fit(pictures, KINDS, batch_size=8, epochs=2, verbose=0)
+    assert sent[:2] == ["uint8", "float32"]
+    on(HostDevice())
+    other = network(lambda: optimizers.SGD(0.001))
+    other.fit(pictures, KINDS, batch_size=8, epochs=2, verbose=0)
+    close(model.get_weights(), other.get_weights())
+
+
 def test_training_goes_on_when_a_stream_was_left_in_the_middle(on, monkeypatch):
     device = emulated()
     on(device)
