@@ -18,7 +18,7 @@ import pytest
 from gpukeras import backend as K
 from gpukeras import losses, metrics
 from gpukeras.layers import BatchNormalization, Conv1D, Conv2D, Dense
-from gpukeras.models import Sequential, h5_layout, load_model, save_model
+from gpukeras.models import Sequential, h5_layout, load_model, model_from_yaml, save_model
 from gpukeras.utils.generic_utils import to_list
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "golden"))
@@ -426,3 +426,28 @@ def test_saving_while_the_old_file_is_open_is_safe(tmp_path):
         small_model(name="new").save(path)
         assert "old" in h5_layout.read_text(reader_of_old, "model_config")
     assert load_model(path, compile=False).name == "new"
+
+
+# ---------------------------------------------------------------- YAML
+
+def test_yaml_of_keras_is_read():
+    pytest.importorskip("yaml", reason="pip install '.[yaml]'")
+    text = pathlib.Path(reader.path("conv.yaml")).read_text()
+    assert "!!python/tuple" in text
+    model = model_from_yaml(text)
+    assert model.output_shape == (None, 3) and model.count_params() == 14 + 40 * 3 + 3
+    again = model_from_yaml(model.to_yaml())
+    assert json.dumps(again.get_config()) == json.dumps(model.get_config())
+
+
+@pytest.mark.parametrize("text, message", [
+    ("!!python/object/apply:os.system ['touch hit']", "no YAML of plain values"),
+    ("!!python/name:os.system", "no YAML of plain values"), ("{a: [", "no YAML of plain values"),
+    ("a: &a [x, x]\n" + "".join(f"{n}: &{n} [{', '.join(['*' + m] * 9)}]\n" for m, n in zip(
+        "abcdefgh", "bcdefghi")), "unfolds to more than"), ("a: &a [*a]", "unfolds|too deeply")])
+def test_yaml_runs_nothing_and_stays_small(text, message, tmp_path, monkeypatch):
+    pytest.importorskip("yaml", reason="pip install '.[yaml]'")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        model_from_yaml(text)
+    assert not list(tmp_path.iterdir())

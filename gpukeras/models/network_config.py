@@ -162,7 +162,35 @@ def model_from_json(json_string, custom_objects=None):
 def model_from_yaml(yaml_string, custom_objects=None):
     """The model, with new weights, of the text that `model.to_yaml()` gave; needs PyYAML."""
     with clear_errors("the YAML text of a model"):
-        return model_from_config(_yaml().safe_load(yaml_string), custom_objects)
+        return model_from_config(_plain_yaml(yaml_string), custom_objects)
+
+
+MOST = 1_000_000                                   # values that a YAML text may unfold to
+
+
+def _plain_yaml(text):
+    """The plain values of a YAML text; Keras 2 marks tuples, and texts of Python 2."""
+    yaml = _yaml()
+
+    class Loader(yaml.SafeLoader):
+        """Knows nothing of Python but its tuples and texts."""
+
+    for tag, make in (("tuple", Loader.construct_yaml_seq), ("unicode", Loader.construct_yaml_str),
+                      ("str", Loader.construct_yaml_str)):
+        Loader.add_constructor(f"tag:yaml.org,2002:python/{tag}", make)
+    try:
+        found = yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is no YAML of plain values: {error}") from None
+    left, todo = MOST, [found]
+    while todo:                                    # names for parts let a short text unfold
+        value = todo.pop()
+        todo += value.values() if isinstance(value, dict) else value if isinstance(
+            value, list) else ()
+        left -= 1
+        if left < 0:
+            raise ValueError(f"it unfolds to more than {MOST:,} values")
+    return found
 
 
 def _yaml():

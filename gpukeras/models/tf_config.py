@@ -195,6 +195,8 @@ def optimizer_config(config):
         if key in ("weight_decay", "global_clipnorm", "use_ema", "centered") and value:
             warnings.warn(f"{key}={value!r} of {config['class_name']} is tf.keras's own and is "
                           "left out")
+    if config["class_name"] == "Nadam":
+        known.pop("decay", None)                   # it has a schedule of its own
     for key in ("clipnorm", "clipvalue"):
         if known.get(key, 0) is None:
             del known[key]
@@ -250,6 +252,8 @@ def optimizer_state(optimizer, names, arrays, count):
             arrays = arrays[:1] + arrays[2:]
         slots = max(1, (len(arrays) - 1) // max(1, count))
         arrays = arrays[:1] + [a for slot in range(slots) for a in arrays[1 + slot::slots]]
+    if len(arrays) == 1 and arrays[0].size == 1:   # without momentum, SGD there has no more
+        arrays = [arrays[0].reshape(()), *[np.zeros(w.shape) for w in optimizer.weights[1:]]]
     missing = len(optimizer.weights) - len(arrays)
     if type(optimizer).__name__ == "Adam" and arrays and len(arrays) == 1 + 2 * missing:
         arrays = [*arrays, *[np.zeros(w.shape) for w in optimizer.weights[len(arrays):]]]
