@@ -124,7 +124,7 @@ class Team:
             return in_turn(jobs)
         if len(jobs) > self.size:
             raise ValueError(f"Team.bind: got {len(jobs)} jobs for {self.size} threads")
-        return _Shared(self, jobs)
+        return Faster(lambda: self.together(jobs), in_turn(jobs))
 
     def together(self, jobs: Sequence[Callable[[], object]]) -> bool:
         """Do the jobs at the same time; False, and nothing done, while another Python thread has
@@ -155,34 +155,42 @@ class Team:
         return [slice(a, b) for a, b in zip(edges, edges[1:])]
 
 
-class _Shared:
-    """Jobs done together while that is faster than one after the other.
+class Faster:
+    """Work that may be shared out, done in whichever way is faster.
 
     Beside other programs a thread may wait long for its processor or for Python's lock, and sharing
     out costs more than it gains.  So both ways are timed (running means), the faster one is taken,
     and now and then the other one is tried again.  The results are the same either way.
+
+    # Arguments
+        shared: does the work with several threads; False, and nothing done, if it cannot.
+        alone: does it on this thread.
+        shared_first: whether the first calls, which touch cold memory, are shared out.
     """
 
     TRIALS, AGAIN, WEIGHT = 2, 50, 0.25
 
-    def __init__(self, team: Team, jobs: tuple[Callable[[], object], ...]) -> None:
-        self.team, self.jobs, self.calls = team, jobs, 0
+    def __init__(self, shared: Callable[[], bool], alone: Callable[[], object],
+                 shared_first: bool = False) -> None:
+        self._ways, self._shared_first, self.calls = (shared, alone), shared_first, 0
         self.alone, self.shared = 0.0, 0.0          # seconds
 
     def __call__(self) -> None:
         self.calls += 1
-        first = self.calls <= self.TRIALS           # the very first ones touch cold memory
-        faster = self.shared <= self.alone and not first
+        first = self.calls <= self.TRIALS
+        faster = self._shared_first if first else self.shared <= self.alone
         share = faster != (self.calls % self.AGAIN == 0)
+        shared, alone = self._ways
         start = perf_counter()
-        if share and self.team.together(self.jobs):
+        if share and shared():
             taken = perf_counter() - start
-            self.shared += (taken - self.shared) * (self.WEIGHT if self.shared else 1)
+            new = first or not self.shared
+            self.shared += (taken - self.shared) * (1 if new else self.WEIGHT)
         else:
-            for job in self.jobs:
-                job()
+            alone()
             taken = perf_counter() - start
-            self.alone += (taken - self.alone) * (1 if first else self.WEIGHT)
+            new = first or not self.alone
+            self.alone += (taken - self.alone) * (1 if new else self.WEIGHT)
 
 
 def in_turn(jobs: Sequence[Callable[[], object]]) -> Callable[[], None]:

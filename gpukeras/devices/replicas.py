@@ -20,7 +20,7 @@ from ..graph.halves import BFLOAT16, convert, plain
 from ..ops.collective import Exchange, Part
 from ..passes.partition import Partition, Sum
 from ..passes.schedule import Schedule, Step
-from ..team import Team, alone
+from ..team import Faster, Team, alone
 from .base import Executable
 from .group import BUCKETS, EXCHANGES, Cut, bind_combine
 from .host import HostDevice, HostExecutable
@@ -194,6 +194,8 @@ class ReplicaTeam(Executable):
         self._bind_sums()
         self._meeting, self._crew = Meeting(len(cut.threads)), Crew.of(len(cut.threads))
         self._jobs = [lambda own=own: self._work(own) for own in cut.threads]
+        self._all_here = [i for own in cut.threads for i in own]
+        self._go = Faster(self._in_threads, self._in_turn, shared_first=True)
         self._counts, self._started, self._door = [0] * len(self.buckets), 0, threading.Lock()
         self._hold, self._free = blas.around()
         self._flush, self._strict = flushing()
@@ -252,7 +254,7 @@ class ReplicaTeam(Executable):
         self._meeting.begin()
         self._hold()
         try:
-            self._crew.run(self._jobs)
+            self._go()
         finally:
             self._free()
         if self._meeting.error is not None:
@@ -265,6 +267,17 @@ class ReplicaTeam(Executable):
         for i, whole in self._whole.items():
             if whole is not self.inputs[i]:
                 self.group.start_gather(self.inputs[i], whole, self.cut.rows_of)()
+
+    def _in_threads(self) -> bool:
+        if len(self._jobs) > 1:
+            self._meeting.count = len(self._jobs)
+            self._crew.run(self._jobs)
+        return len(self._jobs) > 1
+
+    def _in_turn(self) -> None:
+        """All replicas on this thread: for steps so short that waking others costs more."""
+        self._meeting.count = 1
+        self._work(self._all_here)
 
     def _work(self, own: list[int]) -> None:
         """One thread's part of a step."""

@@ -1,4 +1,7 @@
 """Replicas: with any number of devices the results of one, in deterministic mode to the bit."""
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -193,6 +196,27 @@ def test_buckets_are_added_up_while_the_backward_pass_goes_on(monkeypatch):
     assert len(team._reduce) > 2 and sorted(k for k in order if k != "step") == list(
         range(len(team._reduce)))
     assert order[first:].count("step") > 5
+
+
+def test_replicas_run_on_threads_of_their_own_while_that_is_faster():
+    model = multi_gpu_model(cnn(), 3)
+    model.compile("sgd", "mse")
+    x, y = np.ones((9, 12, 12, 2), "f4"), np.ones((9, 5), "f4")
+    model.train_on_batch(x, y)
+    team, threads = model._step("train", (False,)).bind((x.shape, y.shape)), []
+    real = team._work
+
+    def work(own):
+        threads.append((threading.get_ident(), tuple(own)))
+        time.sleep(0.02 if len(own) == 1 else 0.06)
+        real(own)
+
+    team._work = work
+    for _ in range(8):
+        team.run([x, y])
+    shared = [t for t in threads if len(t[1]) == 1]
+    assert len({t for t, _ in shared}) == 3 and len(shared) >= 18
+    assert {own for _, own in threads} == {(0,), (1,), (2,), (0, 1, 2)}    # the other way is tried
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5])
