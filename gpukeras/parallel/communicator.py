@@ -14,6 +14,7 @@ from ..errors import DeviceError
 
 # set by the launchers of Open MPI, MPICH and Intel MPI, MVAPICH, and by Slurm's
 _LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MV2_COMM_WORLD_SIZE")
+_SAVING = 15.0                       # seconds that the rank that saves the model may take
 _WAITING = 7301                      # tag of the message "I wait", sent when time has run out
 
 
@@ -140,6 +141,8 @@ class MpiCommunicator(Communicator):
                   f"within {self.timeout:g} s: it is stuck, has ended, or runs other steps than "
                   f"the rest. The job ends here.", file=sys.stderr, flush=True)
             self._rescue()
+        else:
+            time.sleep(_SAVING)          # the one that saves ends the job, when it has
         del sent
         self.world.Abort(1)
 
@@ -147,8 +150,8 @@ class MpiCommunicator(Communicator):
 
     def watch(self, rescue):
         """Have `rescue` called if the job ends for the sake of another rank, once, between two
-        steps of training; None ends it. mpirun leaves about a second between asking and killing
-        (--prtemca odls_base_sigkill_timeout 30 leaves more)."""
+        steps of training; None ends it. mpirun kills the others about 0.2 s after it has asked
+        them to end; `mpirun --continuous` leaves them alone, and the time-out ends the job."""
         self.on_failure = rescue
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._asked if rescue else signal.SIG_DFL)

@@ -62,8 +62,9 @@ class MetricAverageCallback(Callback):
 class SaveOnFailureCallback(Callback):
     """Saves the model when the job ends because another rank has died or is stuck.
 
-    What is saved is the model after the last step that all ranks have finished. Needs no more than
-    the second that mpirun leaves; `mpirun --prtemca odls_base_sigkill_timeout 30` leaves more.
+    What is saved is the model after the last step that all ranks have finished. When a rank dies,
+    mpirun kills the others within 0.2 s, enough for a small model only. `mpirun --continuous`
+    leaves the end of the job to us: after the time-out of `hvd.init` one rank saves, then all stop.
 
     # Arguments
         filepath: where to; ranks that still live write the same file, each of them whole.

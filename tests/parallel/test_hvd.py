@@ -32,12 +32,12 @@ def mpirun():
     return str(beside) if beside.exists() else shutil.which("mpirun")
 
 
-def job(n, *args, script=SCRIPT, **environ):
+def job(n, *args, script=SCRIPT, options=(), **environ):
     """(exit code, output, seconds) of a training script on n ranks."""
     if mpirun() is None or not _has_mpi4py():
         pytest.skip("no mpirun and mpi4py: pip install gpukeras[mpi]")
-    command = [mpirun(), "--allow-run-as-root", "--oversubscribe", "-n", str(n), sys.executable,
-               str(script), *map(str, args)]
+    command = [mpirun(), "--allow-run-as-root", "--oversubscribe", *options, "-n", str(n),
+               sys.executable, str(script), *map(str, args)]
     env = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "GPUKERAS_DEVICE": "cpu",
            "OMP_NUM_THREADS": "1", "GPUKERAS_THREADS": "1", **environ}
     start = time.monotonic()
@@ -279,11 +279,18 @@ def test_ranks_may_have_batches_of_different_sizes(tmp_path):
 
 
 def test_a_killed_rank_ends_the_job_and_is_named(tmp_path):
-    saved = tmp_path / "last.h5"
-    code, words, seconds = job(3, tmp_path / "out", 10, 15, "kill", 1, 3, LAST=str(saved))
+    code, words, seconds = job(3, tmp_path / "out", 10, 15, "kill", 1, 3)
     assert code != 0 and seconds < 30
     assert "rank 1" in words and "signal 9" in words.lower()
     assert not list(tmp_path.glob("out*"))
+
+
+def test_the_model_is_saved_when_a_rank_dies(tmp_path):
+    saved = tmp_path / "last.h5"
+    code, words, seconds = job(3, tmp_path / "out", 10, 15, "kill", 1, 3, LAST=str(saved),
+                               options=["--continuous"])
+    assert code != 0 and seconds < 30
+    assert "rank 1 did not come to a step of training within 5 s" in words
     optimizer = models.load_model(saved).optimizer         # as it was after three steps
     assert K.get_value(optimizer.iterations) == 3
 
