@@ -35,7 +35,7 @@ class ArrayFeed:
     def __init__(self, step, arrays, batch_size, shuffle=False):
         self.step, self.batch_size, self.shuffle = step.fed_with(arrays), batch_size, shuffle
         self.arrays = arrays
-        self.count = len(arrays[0]) if arrays else 0
+        self.count = self.samples = len(arrays[0]) if arrays else 0
         self.bounds = batches(self.count, batch_size)
         self.index = np.arange(self.count) if shuffle else None
         self._shapes, self._now = {}, (0, 0)
@@ -272,6 +272,8 @@ class StepsFeed:
     def __init__(self, step, given, steps):
         self.step, self.steps = step.fed_with(given, as_one=True), steps
         self.arrays = [x[:] for x in given if not K.is_tensor(x)]
+        known = bool(given) and given[0].shape[0] is not None
+        self.samples = given[0].shape[0] if known else None     # in each step
 
     @property
     def target(self):
@@ -312,7 +314,7 @@ class GeneratorFeed:
 
     units = "steps"
     together = 1
-    count = None
+    count = samples = None
 
     def __init__(self, model, kind, source, enqueuer, steps, class_weight=None):
         self.model, self.kind, self.source = model, kind, source

@@ -24,8 +24,8 @@ def fit(model, feed, validation, *, epochs, verbose, callbacks, initial_epoch=0,
     """
     feed = together(model, feed)
     names, logs_of = model.metrics_names, model._logs("train")
-    if verbose and validation is not None and None not in (feed.count, validation.count):
-        print(f"Train on {feed.count} samples, validate on {validation.count} samples")
+    if verbose and validation is not None and None not in (feed.samples, validation.samples):
+        print(f"Train on {feed.samples} samples, validate on {validation.samples} samples")
     model.history = History()
     logger = [ProgbarLogger(feed.units)] if verbose else []
     first = getattr(model.optimizer, "rank", 0) == 0       # of the processes that train together

@@ -55,6 +55,12 @@ def test_a_number_of_steps_takes_the_whole_arrays_each_time():
     assert m.predict(X, steps=3).shape == (30, 4)
 
 
+def test_the_first_line_tells_the_samples_of_a_step(capsys):
+    model().fit(K.variable(X), Y, steps_per_epoch=2, validation_data=(X[:4], Y[:4]),
+                validation_steps=1)
+    assert capsys.readouterr().out.startswith("Train on 10 samples, validate on 4 samples\nEpoch")
+
+
 def test_weighted_tensors_count_as_weighted_arrays():
     m, twin, weights = model(), model(), np.arange(10.0)
     np.testing.assert_allclose(m.train_on_batch(K.variable(X), Y, sample_weight=weights),
