@@ -210,3 +210,19 @@ def test_arguments_that_bring_others():
     with pytest.raises(ValueError, match="different number of classes"):
         generator = image.ImageDataGenerator(validation_split=0.5)
         generator.flow(X, [0, 0, 0, 1, 1, 1], subset="training")
+
+
+def test_pictures_of_bytes_are_not_converted_whole(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    bytes_ = X.astype("uint8")
+    expected = next(image.ImageDataGenerator(rescale=1 / 255).flow(bytes_.astype("float32"),
+                                                                   shuffle=False))
+    batches = image.ImageDataGenerator(rescale=1 / 255).flow(bytes_, shuffle=False)
+    assert batches.x is bytes_
+    found = next(batches)
+    assert found.dtype == "float32"
+    np.testing.assert_array_equal(found, expected)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = bytes_
+        batches = image.ImageDataGenerator(rescale=1 / 255).flow(file["x"], shuffle=False)
+        np.testing.assert_array_equal(next(batches), expected)

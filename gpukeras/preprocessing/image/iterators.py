@@ -120,8 +120,11 @@ class NumpyArrayIterator(Iterator):
             _check_classes(y, part)
             x, y, sample_weight = (None if a is None else a[part] for a in (x, y, sample_weight))
             further = [a[part] for a in further]
-        self.x, self.x_misc, self.dtype = np.asarray(x, dtype or "float32"), further, dtype
-        if self.x.ndim != 4:
+        self.dtype = dtype or "float32"
+        # numbers stay as they are, also in a file: only batches are converted
+        held = getattr(getattr(x, "dtype", None), "kind", None) in tuple("fiub")
+        self.x, self.x_misc = x if held else np.asarray(x, self.dtype), further
+        if len(self.x.shape) != 4:
             raise ValueError("Input data in `NumpyArrayIterator` should have rank 4. You passed "
                              "an array "
                              f"with shape {self.x.shape}. Try: x[..., None] for grey pictures")
@@ -134,9 +137,9 @@ class NumpyArrayIterator(Iterator):
         super().__init__(len(self.x), batch_size, shuffle, seed)
 
     def _get_batches_of_transformed_samples(self, index_array):
-        batch = np.zeros((len(index_array), *self.x.shape[1:]), self.x.dtype)
+        batch = np.zeros((len(index_array), *self.x.shape[1:]), self.dtype)
         for i, row in enumerate(index_array):
-            batch[i] = self._changed(self.x[row])
+            batch[i] = self._changed(np.array(self.x[row], self.dtype))
         self._save(batch, index_array)
         inputs = [batch] + [a[index_array] for a in self.x_misc] if self.x_misc else batch
         if self.y is None:
