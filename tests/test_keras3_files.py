@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from gpukeras.compat.doctor import doctor
 from gpukeras.layers import Dense
 from gpukeras.models import Model, Sequential, load_model
 from gpukeras.utils.generic_utils import to_list
@@ -89,6 +90,17 @@ def test_hard_sigmoid_of_keras_3_is_another_function():
         assert '"activation": "hard_sigmoid"' in file.read("config.json").decode()
     model = load_model(GOLDEN / "tf2_zoo.keras")
     assert model.get_layer("conv2d").get_config()["activation"] == "hard_sigmoid"
+
+
+@pytest.mark.parametrize("name, words", [
+    ("k3_stack.keras", ["saved by       Keras 3", "optimizer      Adam", "is there",
+                        "predicts:      yes"]),
+    ("tf2_stack.keras", ["saved by       tf.keras", "predicts:      yes"]),
+    ("k3_stack.weights.h5", ["kind           weights", "model.load_weights(path)"])])
+def test_doctor_reads_them(name, words, capsys):
+    assert doctor(GOLDEN / name) == 0
+    out = capsys.readouterr().out
+    assert all(word in out for word in words), out
 
 
 # ---------------------------------------------------------------- what is not trusted

@@ -23,7 +23,7 @@ FILES = (json.loads((OLD / "manifest.json").read_text())["files"]
 
 @pytest.mark.parametrize("facts", FILES or [pytest.param(None, marks=pytest.mark.skip(
     reason="the files are not part of the project"))], ids=lambda f: f and f["file"])
-@pytest.mark.filterwarnings("ignore:Error in loading the saved optimizer", "ignore:Update your")
+@pytest.mark.filterwarnings("error:Error in loading the saved optimizer", "ignore:Update your")
 def test_real_files_predict_what_they_did(facts):
     model = load_model(OLD / facts["file"])
     rng = np.random.RandomState(0)
@@ -59,6 +59,32 @@ def test_slots_of_tf_keras_find_their_weights():
         v = [np.asarray(stored[n]) for n in read_names(stored, "weight_names") if "/v/" in n]
     for ours, theirs in zip(model.optimizer.get_weights()[1:], m + v):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def dense(**config):
+    return {"class_name": "Dense", "config": {"name": "d", "units": 2, **config}}
+
+
+@pytest.mark.parametrize("given, expected", [
+    (dense(dtype={"class_name": "Policy", "config": {"name": "float32"}}), dense(dtype="float32")),
+    (dense(dtype={"module": "keras", "class_name": "DTypePolicy", "registered_name": None,
+                  "config": {"name": "float16"}}), dense(dtype="float16")),
+    (dense(kernel_initializer={"class_name": "OrthogonalInitializer", "config": {"gain": 2.}}),
+     dense(kernel_initializer={"class_name": "Orthogonal", "config": {"gain": 2.}})),
+    (dense(kernel_regularizer={"class_name": "L2", "config": {"l2": .5}}),
+     dense(kernel_regularizer={"class_name": "L1L2", "config": {"l1": 0., "l2": .5}})),
+    ({"class_name": "InputLayer", "config": {"batch_shape": [None, 3], "name": "i", "ragged":
+                                             False, "dtype": "float32", "sparse": False}},
+     {"class_name": "InputLayer", "config": {"batch_input_shape": [None, 3], "name": "i",
+                                             "dtype": "float32", "sparse": False}}),
+    ({"class_name": "Functional", "config": {"layers": []}},
+     {"class_name": "Model", "config": {"layers": []}}),
+    ({"class_name": "LSTM", "config": {"units": 1, "time_major": False}},
+     {"class_name": "LSTM", "config": {"units": 1}}),
+    ({"class_name": "BatchNormalizationV1", "config": {"axis": [3], "fused": None}},
+     {"class_name": "BatchNormalization", "config": {"axis": 3}})])
+def test_words_of_tf_keras_are_translated(given, expected):
+    assert translate(given) == expected
 
 
 def test_settings_that_keras_does_not_know_are_refused():

@@ -10,9 +10,14 @@ import numpy as np
 
 def doctor(path):
     """Print what a file holds, who saved it, what is converted, whether it loads and predicts."""
-    from ..models.saving import _reading
-    with _reading(path) as file:
-        facts = _facts(file)
+    from ..models import keras3_weights, saving
+    if saving._is_keras_file(path):
+        with keras3_weights.opened(path, str(path)) as (config, file):
+            facts = _facts_of_keras3(config, file)
+    else:
+        with saving._reading(path) as file:
+            facts = (_weights_of_keras3(file) if keras3_weights.has_weights(file)
+                     else _facts(file))
     print(f"{path}: {os.path.getsize(path):,} bytes")
     for key, value in facts.items():
         print(f"  {key:14} {value}")
@@ -34,6 +39,34 @@ def doctor(path):
     return _try_prediction(model)
 
 
+def _weights_of_keras3(file):
+    return {"kind": "weights", "saved by": "Keras 3 or tf.keras from 2.12 on",
+            "layers": _some(file["layers"]) if "layers" in file else "not told"}
+
+
+def _facts_of_keras3(config, file):
+    """Of a .keras file."""
+    layers = [entry["config"].get("name") for entry in config["config"]["layers"]]
+    late = "batch_input_shape" not in json.dumps(config)
+    facts = {"kind": "model", "saved by": "Keras 3" if late else "tf.keras, from 2.12 on",
+             "layers": _some(layers), "class": config.get("class_name")}
+    training = config.get("compile_config") or {}
+    if training.get("optimizer"):
+        optimizer = training["optimizer"]
+        facts["optimizer"] = optimizer if isinstance(optimizer, str) else optimizer["class_name"]
+        facts["loss"] = training.get("loss")
+        facts["state"] = ("of the optimizer is " + ("there" if "optimizer" in file else "missing"))
+    else:
+        facts["compiled"] = "no"
+    facts["converted"] = "names and calls of Keras 3; weights found by class and number"
+    return facts
+
+
+def _some(names):
+    names = [str(name) for name in names]
+    return f"{len(names)}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"
+
+
 def _facts(file):
     from ..models.h5_layout import has_names, read_names, read_text
     from ..models.h5_reading import weights_group
@@ -44,7 +77,7 @@ def _facts(file):
     facts["saved by"] = f"Keras {version or '1 (it does not say)'}"
     facts["backend"] = read_text(group, "backend") or "not told"
     names = read_names(group, "layer_names")
-    facts["layers"] = f"{len(names)}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"
+    facts["layers"] = _some(names)
     if is_model:
         config = json.loads(read_text(file, "model_config"))
         facts["class"] = config.get("class_name")
@@ -58,6 +91,8 @@ def _facts(file):
         facts["state"] = "of the optimizer is there" if has_state else "of the optimizer is missing"
     elif is_model:
         facts["compiled"] = "no"
+    if (version or "1").startswith("1"):
+        facts["converted"] = "names of arguments and order of weights of Keras 1"
     if facts["backend"] == "theano":
         facts["converted"] = "kernels are reversed: Theano convolves, we correlate"
     return facts

@@ -11,9 +11,10 @@ import subprocess
 import numpy as np
 import pytest
 
+from golden import reader
+
 from gpukeras.layers import LSTM, Bidirectional, Conv2D, Dense, Flatten, TimeDistributed
 from gpukeras.models import Sequential, load_model
-from golden import reader
 from gpukeras.utils.generic_utils import to_list
 
 LOAD_AND_SAVE = """
