@@ -5,13 +5,15 @@ import pytest
 from gpukeras import config, devices
 from gpukeras.devices.emu import EmuDriver
 from gpukeras.devices.launcher import KernelDevice
+from gpukeras.errors import KernelError
 from gpukeras.function import function
 from gpukeras.graph import Placeholder, gradients
 from gpukeras.ops import plans_implicit
 from gpukeras.ops.conv import conv
 from gpukeras.ops.record import Traits
 
-from harness import check_nvrtc, run_kernel, run_plan
+import harness
+from harness import ON_GPU, check_nvrtc, run_kernel, run_plan
 from implicit import CASES, EPS, KINDS, Problem, check_stats
 
 BUDGETS = {"conv_implicit_mma_fwd": 168, "conv_implicit_mma_data": 168,
@@ -226,3 +228,29 @@ def test_eight_rows_of_a_matrix_lie_in_different_banks(dtype, group):
             assert len({(t * pitch + g) % 32 for t in range(4) for g in range(8)}) == 32
         else:                                                # eight rows of ldmatrix along k
             assert len({k * pitch // group % 8 for k in range(8)}) == 8
+
+
+@pytest.mark.skipif(ON_GPU, reason="a GPU may not notice")
+@pytest.mark.parametrize("old, new", [
+    ("copies_wait<STAGES - 2>();", ""), ("copies_wait<STAGES - 2>();", "copies_wait<STAGES - 1>();"),
+    ("__syncthreads();              // this stage", "// this stage"),
+    ("fetch(stage == 0 ? STAGES - 1 : stage - 1);", "fetch(stage);"),
+    ("group ^ (row / 2 % 4)", "group ^ (row % 4)"), ("PITCH + n0 + lane / 16 * 8", "PITCH + n0"),
+    ("if (!join(g, turn, sums, part, tickets)) return;", "join(g, turn, sums, part, tickets);")])
+def test_a_mistake_in_the_pipeline_is_noticed(old, new, monkeypatch):
+    """Each is one that a GPU might let pass for a while; but for the fifth, which changes banks
+    only."""
+    text = harness.source("conv_implicit_mma.cu")
+    assert old in text
+    monkeypatch.setattr(harness, "source", lambda file: text.replace(old, new))
+    if "join" in old:
+        monkeypatch.setattr(plans_implicit, "SPLIT_TERMS", 32)
+        monkeypatch.setattr(plans_implicit, "JOIN", 0)
+    problem = Problem((1, (9, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 24, 16), "fwd",
+                      "float16")                             # seven tiles along the sum
+    try:
+        check(problem, run(problem, TILES[2]))
+        noticed = False
+    except (AssertionError, KernelError):
+        noticed = True
+    assert noticed == ("row % 4" not in new)

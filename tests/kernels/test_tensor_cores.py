@@ -159,3 +159,17 @@ extern "C" __global__ void rounding(unsigned* x) { x[threadIdx.x] = to_tf32(x[th
     assert not (got.view("u4") & 0x1fff).any()
     assert (np.abs(got - x.astype("f8")) <= np.abs(x) * 2.0 ** -11).all()
     assert plain(got).dtype == np.float32
+
+
+@pytest.mark.skipif(ON_GPU, reason="a GPU says nothing of it")
+def test_a_race_of_two_halves_is_noticed():
+    """A pair of 16-bit numbers is two stores into one cell of the checker's memory."""
+    text = """
+#include "common.cuh"
+struct __align__(4) Pair { float16 a, b; };
+extern "C" __global__ void pairs(float16* y) {
+    *(Pair*)(y + 2 * threadIdx.x) = Pair{(float16)1.f, (float16)2.f};
+}
+"""
+    with pytest.raises(KernelError, match="data race on global memory"):
+        run_kernel(text, "pairs", (3,), (64,), [np.zeros(128, "f2")])

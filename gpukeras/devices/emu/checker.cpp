@@ -141,7 +141,11 @@ void track(Range& r, uintptr_t p, int size, bool write, bool atomic, bool shared
             report_race(s.write, "write", write, shared);
         if (write && !atomic && unordered(s.read, now, shared))
             report_race(s.read, "read", write, shared);
-        (write ? s.write : s.read) = now;
+        Touch& last_touch = write ? s.write : s.read;
+        if (last_touch.id == now.id && last_touch.epoch == now.epoch &&
+            last_touch.warp_epoch == now.warp_epoch && last_touch.atomic == now.atomic)
+            now.bytes |= last_touch.bytes;  // a thread's 16-bit halves, one after the other
+        last_touch = now;
     }
 }
 
