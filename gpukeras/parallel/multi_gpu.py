@@ -88,6 +88,18 @@ class ParallelModel(Model):
         model._compile_step = partial(Replicated, devices=devices, numbers=numbers)
         return model
 
+    def _of_own_calls(self, what):
+        found = super()._of_own_calls(what)
+        if self.template is not None:              # what its own add_loss, add_metric added
+            found = list(dict.fromkeys([*self.template._of_own_calls(what), *found]))
+        return found
+
+    def _layer_metrics(self):
+        found = super()._layer_metrics()
+        if self.template is not None:
+            found = list(dict.fromkeys([*self.template._layer_metrics(), *found]))
+        return found
+
     def compile(self, optimizer, *args, **kwargs):
         """As Model.compile; the template is compiled alike, so that its files hold the optimizer.
         """

@@ -199,7 +199,28 @@ def states_that_stay(count):
     return [*template.get_weights(), model.predict(x, batch_size=6)]
 
 
-@pytest.mark.parametrize("program", [generators, several_inputs_and_outputs, steps_with_weights,
+def losses_of_the_template_itself(count):
+    """A variational autoencoder, and a penalty on the gradient by the input."""
+    x = Input((6,))
+    mean, log_var = layers.Dense(2)(x), layers.Dense(2)(x)
+    z = layers.Lambda(lambda t: t[0] + K.exp(t[1] / 2) * K.random_normal(K.shape(t[0])))(
+        [mean, log_var])
+    out = layers.Dense(6, activation="tanh")(z)
+    template = models.Model(x, out)
+    template.add_loss(K.mean(K.exp(log_var) + K.square(mean) - log_var - 1) / 2)
+    by_x, = K.gradients(K.sum(out), [x])
+    template.add_loss(K.mean(K.square(by_x)))
+    template.add_metric(K.mean(K.abs(mean)), name="size", aggregation="mean")
+    model = parallel(template, count)
+    model.compile(optimizers.SGD(0.1), "mse", metrics=["mae"])
+    data = np.random.default_rng(0).normal(size=(22, 6))
+    history = model.fit(data, data, batch_size=8, epochs=2, verbose=0, shuffle=False).history
+    assert set(history) == {"loss", "mae", "size"}
+    return [*template.get_weights(), *history.values()]
+
+
+@pytest.mark.parametrize("program", [losses_of_the_template_itself, generators,
+                                     several_inputs_and_outputs, steps_with_weights,
                                      states_that_stay])
 def test_what_three_devices_do_is_what_one_does(program):
     results = []
