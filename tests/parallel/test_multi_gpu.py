@@ -210,7 +210,7 @@ def losses_of_the_template_itself(count):
     template.add_loss(K.mean(K.exp(log_var) + K.square(mean) - log_var - 1) / 2)
     by_x, = K.gradients(K.sum(out), [x])
     template.add_loss(K.mean(K.square(by_x)))
-    template.add_metric(K.mean(K.abs(mean)), name="size", aggregation="mean")
+    template.add_metric(K.mean(K.abs(mean)), name="size")
     model = parallel(template, count)
     model.compile(optimizers.SGD(0.1), "mse", metrics=["mae"])
     data = np.random.default_rng(0).normal(size=(22, 6))
