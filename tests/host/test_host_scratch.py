@@ -11,7 +11,7 @@ L = keras.layers
 
 
 def network():
-    """Every kind of convolution that takes scratch: Winograd's, scattered, strided, thin, pooled."""
+    """Every kind of convolution with scratch: Winograd's, scattered, strided, thin, pooled."""
     x = inputs = keras.Input((24, 24, 16))
     x = L.Activation("relu")(L.BatchNormalization()(L.Conv2D(16, 3, padding="same")(x)))
     x = L.Conv2D(16, 3, strides=2, padding="same")(x)
