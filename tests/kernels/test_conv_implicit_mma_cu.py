@@ -232,7 +232,8 @@ def test_eight_rows_of_a_matrix_lie_in_different_banks(dtype, group):
 
 @pytest.mark.skipif(ON_GPU, reason="a GPU may not notice")
 @pytest.mark.parametrize("old, new", [
-    ("copies_wait<STAGES - 2>();", ""), ("copies_wait<STAGES - 2>();", "copies_wait<STAGES - 1>();"),
+    ("copies_wait<STAGES - 2>();", ""),
+    ("copies_wait<STAGES - 2>();", "copies_wait<STAGES - 1>();"),
     ("__syncthreads();              // this stage", "// this stage"),
     ("fetch(stage == 0 ? STAGES - 1 : stage - 1);", "fetch(stage);"),
     ("group ^ (row / 2 % 4)", "group ^ (row % 4)"), ("PITCH + n0 + lane / 16 * 8", "PITCH + n0"),
