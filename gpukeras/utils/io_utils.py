@@ -34,7 +34,11 @@ def atomic_write(path):
     begin = f".{name[:150]}.{platform.node()[:40]}-"
     _sweep(folder, begin)
     part = os.path.join(folder, f"{begin}{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
-    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))      # umask applies
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # umask applies
+    except OSError as error:
+        raise type(error)(error.errno, f"{error.strerror}: no file can be made in {folder!r}",
+                          os.fspath(path)) from None
     try:
         yield part
         if os.path.exists(target):
