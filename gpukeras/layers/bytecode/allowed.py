@@ -13,7 +13,8 @@ from ... import backend as K
 from .expression import NoExpression
 from .tf_functions import OPS, TF
 
-MOST = 10 ** 8                                     # elements of what is made out of nothing
+MOST = 10 ** 7                                     # elements of what is made out of nothing
+LONG = 10 ** 5                                     # elements of a list
 
 _K = """abs all any arange argmax argmin batch_dot batch_flatten bias_add binary_crossentropy cast
 cast_to_floatx categorical_crossentropy clip concatenate constant conv1d conv2d conv2d_transpose
@@ -74,6 +75,12 @@ def _numbers(function):
     return on_numbers
 
 
+def _short(values):
+    if len(values) > LONG:
+        raise NoExpression(f"a list of more than {LONG:,} elements")
+    return list(values)
+
+
 def _sum(values, start=0):
     for value in values:
         start = start + value
@@ -96,7 +103,7 @@ _MATH.update(pi=math.pi, e=math.e, inf=math.inf, nan=math.nan, pow=_power)
 _BUILTINS = {"abs": abs, "len": len, "int": _numbers(int), "float": _numbers(float),
              "bool": _numbers(bool), "min": _numbers(min), "max": _numbers(max), "sum": _sum,
              "round": _numbers(round), "list": list, "tuple": tuple, "pow": _power,
-             "range": _made("range", lambda *numbers: list(range(*numbers))), "slice": slice,
+             "range": lambda *numbers: _short(range(*numbers)), "slice": slice,
              "print": lambda *args, **kwargs: None, "None": None, "True": True, "False": False,
              "Ellipsis": Ellipsis}
 _BACKEND = {name: _made(name, getattr(K, name)) for name in _K}
@@ -234,7 +241,7 @@ def _check_growth(word, a, b):
     large = max(bits) > 64
     large |= word == "**" and isinstance(b, int) and (bits[0] or 1) * abs(b) > 1000
     large |= word == "<<" and isinstance(b, int) and b > 64
-    large |= word == "*" and max(texts) and max(texts) * 2 ** min(64, max(bits)) > MOST
+    large |= word == "*" and max(texts) and max(texts) * 2 ** min(64, max(bits)) > LONG
     if large:
         raise NoExpression("it makes numbers or lists that are too large")
 

@@ -50,11 +50,13 @@ def _split(value, num_or_size_splits, axis=0, name=None):
     if size is None:
         raise ValueError("split along an axis of unknown size")
     if isinstance(num_or_size_splits, int):
-        if not 0 < num_or_size_splits <= size or size % num_or_size_splits:
+        if not 0 < num_or_size_splits <= min(size, 1000) or size % num_or_size_splits:
             raise ValueError(f"split of {size} into {num_or_size_splits}")
         sizes = [size // num_or_size_splits] * num_or_size_splits
     else:
         sizes = list(num_or_size_splits)
+    if len(sizes) > 1000:
+        raise ValueError(f"split into {len(sizes)} parts, expected at most 1000")
     found, at, axis = [], 0, axis % K.ndim(value)
     for part in sizes:
         found.append(shape_op.slice_axis(value, axis, at, at + part))
