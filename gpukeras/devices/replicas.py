@@ -110,9 +110,11 @@ class Crew:
     @classmethod
     def of(cls, size: int) -> "Crew":
         """The crew of that many threads; steps share it, one after the other."""
-        if not cls._crews and hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=cls._crews.clear)
-        return cls._crews.setdefault(size, cls(size))
+        if size not in cls._crews:
+            if not cls._crews and hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=cls._crews.clear)    # threads do not fork
+            cls._crews.setdefault(size, cls(size))
+        return cls._crews[size]
 
     def run(self, jobs: Sequence[Call]) -> None:
         if len(jobs) == 1:
@@ -192,7 +194,7 @@ class ReplicaTeam(Executable):
         with alone():
             self.replicas = [self._replica(device, schedules[b - a], a, b) for a, b in cut.bounds]
         self._bind_sums()
-        self._meeting, self._crew = Meeting(len(cut.threads)), Crew.of(len(cut.threads))
+        self._meeting = Meeting(len(cut.threads))
         self._jobs = [lambda own=own: self._work(own) for own in cut.threads]
         self._all_here = [i for own in cut.threads for i in own]
         self._go = Faster(self._in_threads, self._in_turn, shared_first=True)
@@ -271,7 +273,7 @@ class ReplicaTeam(Executable):
     def _in_threads(self) -> bool:
         if len(self._jobs) > 1:
             self._meeting.count = len(self._jobs)
-            self._crew.run(self._jobs)
+            Crew.of(len(self._jobs)).run(self._jobs)
         return len(self._jobs) > 1
 
     def _in_turn(self) -> None:

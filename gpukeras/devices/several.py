@@ -293,7 +293,7 @@ class DeviceTeam(Executable):
             self._bind_nccl(sums)
         else:
             self._bind_moves(update)
-        self._meeting, self._crew = Meeting(len(self.seats)), Crew.of(len(self.seats))
+        self._meeting = Meeting(len(self.seats))
         self._jobs = [lambda s=seat: self._work(s) for seat in self.seats]
         self._arrays: Sequence[np.ndarray] = ()
 
@@ -387,7 +387,7 @@ class DeviceTeam(Executable):
             if isinstance(seat.device, Copies):
                 seat.device.follow()
         self._meeting.begin()
-        self._crew.run(self._jobs)
+        Crew.of(len(self._jobs)).run(self._jobs)
         if self._meeting.error is not None:
             raise self._meeting.error
         self.seats[0].device.changes += 1          # devices without rows are behind now

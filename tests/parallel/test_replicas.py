@@ -1,4 +1,5 @@
 """Replicas: with any number of devices the results of one, in deterministic mode to the bit."""
+import multiprocessing
 import threading
 import time
 
@@ -226,6 +227,19 @@ def test_batches_smaller_than_the_number_of_devices(rows):
         alone, four = (steps_of(mlp, n, 2, rows, 4) for n in (1, 4))
         for a, b in zip(alone, four, strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 if setting is True else 0)
+
+
+def test_a_forked_child_has_threads_of_its_own():
+    model = multi_gpu_model(cnn(), 3)
+    model.compile("sgd", "mse")
+    x, y = np.ones((9, 12, 12, 2), "f4"), np.ones((9, 5), "f4")
+    model.train_on_batch(x, y)
+    child = multiprocessing.get_context("fork").Process(target=model.train_on_batch, args=(x, y))
+    child.start()
+    child.join(30)
+    code = child.exitcode
+    child.kill()
+    assert code == 0
 
 
 def test_a_failing_replica_stops_the_others():
