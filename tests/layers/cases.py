@@ -157,4 +157,5 @@ CASES = (CORE + CONVOLUTIONS + POOLING + NORMALIZATION + ACTIVATIONS + MERGE + N
 
 # classes without a row of their own: tested by name elsewhere
 ELSEWHERE = {"Layer", "InputLayer", "Lambda", "Wrapper", "RNN", "StackedRNNCells",
-             "SimpleRNNCell", "GRUCell", "LSTMCell", "ConvLSTM2DCell", "ConvRNN2D"}
+             "SimpleRNNCell", "GRUCell", "LSTMCell", "ConvLSTM2DCell", "ConvRNN2D",
+             "Operation"}

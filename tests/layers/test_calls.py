@@ -172,7 +172,7 @@ def test_lambda_config_round_trip_and_foreign_code():
     np.testing.assert_array_equal(value, [[7, 7, 7]])
     config = L.serialize(layer)
     config["config"]["function"] = ("4wEAAAA=\n", None, None)
-    with pytest.raises(ValueError, match="never run.*custom_objects"):
+    with pytest.raises(ValueError, match="(?s)never run.*custom_objects"):
         L.deserialize(config)
     given = L.deserialize(config, custom_objects={"mine": lambda x: x - 1})
     value, = K.function([x], [given(x)])([np.ones((1, 3))])
