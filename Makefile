@@ -24,7 +24,7 @@ train: .venv/ready
 	$(PY) examples/digits_cnn.py
 
 test: .venv/dev
-	$(PY) -m pytest -m "not gpu and not long"
+	$(PY) -m pytest -m "not gpu and not long" -n auto --maxprocesses 4 --dist loadfile
 
 test-long: .venv/dev
 	$(PY) -m pytest -m long
