@@ -12,7 +12,7 @@ from gpukeras.ops.math import cast, relu
 from gpukeras.ops.norm import BatchNormStats, batch_norm_train
 from gpukeras.ops.record import Launch
 
-BUDGETS = {"bn_stats_fwd": 80}                      # 64 by NVRTC 13.0, 80 by 13.5 on sm_100
+BUDGETS = {"bn_stats_fwd": 104}     # 64 by NVRTC 13.0; 13.5 takes 80, and 97 for doubles, on sm_100
 VARIANTS = [(("T", t),) for t in ("float", "double", "float16", "bfloat16")]
 EPS = 1e-3
 
