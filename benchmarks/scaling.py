@@ -1,7 +1,7 @@
 """How long a training step takes on many devices: a simulator, and a check of it on this machine.
 
     python benchmarks/scaling.py                 the tables of docs/scaling.md
-    python benchmarks/scaling.py --measure       runs 1 and 2 processes here, compares, writes JSON
+    python benchmarks/scaling.py --measure       runs 2 processes here, compares, writes JSON
 
 A step computes while its gradients, in buckets, are summed over all devices; see docs/scaling.md
 for the model. Sums are taken one after the other, each as soon as it is ready and the link is free.
@@ -133,12 +133,15 @@ def child(out):
 
     import gpukeras.hvd as hvd
     hvd.init()
-    group, found = hvd.current(), {"sums": {}, "steps": {}}
+    group, found = hvd.current(), {"sums": {}, "alone": {}, "steps": {}}
     for nbytes in SIZES:
         array = np.zeros(nbytes // 4, "f4")
         found["sums"][nbytes] = middle(lambda a=array: group.allreduce(a), 15)
     for width in WIDTHS:
-        found["steps"][width] = train_seconds(hvd, np, width)
+        # both at the same time, because processes share the machine's memory
+        for kind, optimizer in (("alone", lambda o: o), ("steps", hvd.DistributedOptimizer)):
+            group.barrier()
+            found[kind][width] = train_seconds(np, width, optimizer)
     if hvd.rank() == 0:
         pathlib.Path(out).write_text(json.dumps(found))
 
@@ -153,12 +156,12 @@ def middle(call, times):
     return sorted(taken[3:])[times // 2]
 
 
-def train_seconds(hvd, np, width):
+def train_seconds(np, width, distributed):
     """(seconds of a step of an MLP on 64 rows of this rank, bytes of its gradients)"""
     from gpukeras import layers, models, optimizers
     model = models.Sequential([layers.Dense(width, activation="relu", input_shape=(width,)),
                                layers.Dense(width, activation="relu"), layers.Dense(10)])
-    model.compile(hvd.DistributedOptimizer(optimizers.SGD(0.01)), "mse")
+    model.compile(distributed(optimizers.SGD(0.01)), "mse")
     x, y = np.zeros((64, width), "f4"), np.zeros((64, 10), "f4")
     seconds = middle(lambda: model.train_on_batch(x, y), 15)
     return seconds, sum(w.nbytes for w in model.get_weights())
@@ -187,13 +190,13 @@ def fitted(sums):
 def measure():
     import tempfile
     with tempfile.TemporaryDirectory() as folder:
-        one, two = (run_ranks(n, pathlib.Path(folder)) for n in (1, 2))
+        two = run_ranks(2, pathlib.Path(folder))
     link = fitted(two["sums"])
     machine = Machine(2, link, link)
     print(f"two processes: {link.latency * 1e6:.0f} us a message, {link.rate / 1e9:.2f} GB/s\n"
           f"{'width':>6}{'MB summed':>11}{'alone, ms':>11}{'two, ms':>9}{'simulated':>11}")
     rows = []
-    for width, (alone, nbytes) in one["steps"].items():
+    for width, (alone, nbytes) in two["alone"].items():
         # a third forward, the rest backward: two products to one; sums wait for their process here
         work = Work.even(alone / 3, alone * 2 / 3, 0.0, nbytes)
         guess = step_seconds(work, 2, machine, overlapped=False)[0]
