@@ -14,15 +14,14 @@ from ..graph import Tensor, TensorType
 from .broadcast import reshape, squeeze
 from .host_gru import bind_gru_whole, bind_gru_whole_grad
 from .linalg import dot
-from .lstm import Types, in_walk
 from .math import ones_like, zeros_like
-from .rnn import (Gru, _Sequence, keep_where_masked, parts, rows_of, states_before, swapped,
-                  whole_flops)
+from .rnn import Gru, Types, keep_where_masked, parts, rows_of, states_before
 from .scan import last, scan
-from .shape import concat, reverse, slice_axis, stack
+from .shape import concat, slice_axis, stack
+from .whole import _Whole, _WholeGrad
 
 
-class GruWhole(_Sequence):
+class GruWhole(_Whole):
     """All steps of a GRU layer.
 
     x (B, S, F), w (F, 3U), r (U, 3U)[, bias (3U,)][, recurrent bias (3U,) if `two_biases`]
@@ -34,11 +33,7 @@ class GruWhole(_Sequence):
     params = ("activation", "recurrent_activation", "reverse", "reset_after", "sequence", "keep",
               "has_bias", "two_biases", "has_state")
     reset_after = False
-    sequence = False
-    keep = False
-    has_bias = True
     two_biases = False
-    has_state = False
 
     def infer(self, x: TensorType, w: TensorType, r: TensorType, *more: TensorType) -> Types:
         units = r.shape[0]
@@ -54,9 +49,6 @@ class GruWhole(_Sequence):
         outputs = super().__call__(*inputs)
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
-    def flops(self, ins, outs):
-        return whole_flops(ins[0].shape[:2], *ins[1:3])
-
     def host(self, ins, outs):
         return bind_gru_whole(self, ins, outs)
 
@@ -70,16 +62,16 @@ class GruWhole(_Sequence):
             squeeze(slice_axis(slice_axis(z, 1, 0, 1), 2, 0, r.shape[0]), 1))
         h, gates, inner = Gru(self.activation, self.recurrent_activation, self.reverse,
                               self.reset_after, self.two_biases)(z, r, h0, *second, *more)
-        outs = [last(swapped(h), self.reverse), *((h,) if self.sequence else ())]
+        outs = [self.last(h), *((h,) if self.sequence else ())]
         if self.keep:
             hx = concat([x, ones_like(slice_axis(x, 2, 0, 1)),
                          states_before(h, h0, self.reverse)], 2)
-            outs += [in_walk(self, hx), stack([in_walk(self, y) for y in parts(gates, 3)], 1),
-                     in_walk(self, inner)]
+            outs += [self.in_walk(hx), stack([self.in_walk(y) for y in parts(gates, 3)], 1),
+                     self.in_walk(inner)]
         return tuple(outs)
 
 
-class GruWholeGrad(_Sequence):
+class GruWholeGrad(_WholeGrad):
     """The gradients of GruWhole.
 
     hx, gates, inner (see the module), w (F, 3U), r (U, 3U), g (B, U) of the last h, or (B, S, U) if
@@ -91,11 +83,8 @@ class GruWholeGrad(_Sequence):
     params = ("activation", "recurrent_activation", "reverse", "reset_after", "sequence",
               "two_biases", "has_state", "weights", "inputs")
     reset_after = False
-    sequence = False
     two_biases = False
-    has_state = False
-    weights = True
-    inputs = False
+    at = 3
 
     def infer(self, hx: TensorType, gates: TensorType, inner: TensorType, w: TensorType,
               r: TensorType, g: TensorType, *mask: TensorType) -> Types:
@@ -109,12 +98,6 @@ class GruWholeGrad(_Sequence):
                 *((inner.with_shape((b, s, w.shape[0])),) if self.inputs else ()),
                 *((inner.with_shape((b, units)),) if self.has_state else ()))
 
-    def flops(self, ins, outs):
-        """As forwards by the inputs wanted, and once more by the weights."""
-        w, r = ins[3:5]
-        products = (r,) + (w,) * self.inputs + (w, r) * self.weights
-        return whole_flops(ins[0].shape[:2], *products)
-
     def host(self, ins, outs):
         return bind_gru_whole_grad(self, ins, outs)
 
@@ -123,7 +106,7 @@ class GruWholeGrad(_Sequence):
         features, units = w.shape[0], r.shape[0]
         before = slice_axis(hx, 2, features + 1, None)
         sequences = [*(squeeze(slice_axis(gates, 1, k, k + 1), 1) for k in range(3)), inner, before]
-        sequences += [in_walk(self, t) for t in ([g] if self.sequence else []) + list(mask)]
+        sequences += [self.in_walk(t) for t in ([g] if self.sequence else []) + list(mask)]
         first = [zeros_like(last(inner)) if self.sequence else g]
         (gh0,), (gz, gi) = scan(partial(self._step, r, bool(mask)), sequences, first, True)
         flat, inputs = rows_of(gz), rows_of(slice_axis(hx, 2, 0, features + 1))
@@ -136,12 +119,7 @@ class GruWholeGrad(_Sequence):
         if self.two_biases:
             ones = slice_axis(inputs, 1, features, None)
             outs.append(squeeze(dot(ones, concat(sums, 1), trans_a=True), 0))
-        if not self.weights:
-            outs = []
-        if self.inputs:
-            gx = reshape(dot(flat, w, trans_b=True), (inner.shape[0], -1, features))
-            outs.append(swapped(reverse(gx, 0) if self.reverse else gx))
-        return (*outs, *((last(gh0, True),) if self.has_state else ()))
+        return self.results(inner.shape[0], w, flat, outs, (gh0,))
 
     def _step(self, r: Tensor, masked: bool, slices: list[Tensor], states: list[Tensor]):
         z, reset, y, inner, h, *rest = slices

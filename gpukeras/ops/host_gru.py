@@ -11,8 +11,8 @@ import numpy as np
 
 from ..blas import bind_gemm
 from ..team import in_turn, team
-from .host_lstm import by_threads, is_fast, merged, of_gates, stacked, steps_together
 from .host_rnn import _APPLY, _SLOPE, Arrays, Run, _Chunk, _clear, _keep, _off
+from .host_whole import Backward, Forward, by_threads, is_fast, merged, of_gates, stacked
 
 _gemm = partial(bind_gemm, split=False)
 
@@ -51,7 +51,7 @@ def bind_gru_whole(op, ins: Arrays, outs: Arrays) -> Run:
     return in_turn([*front, team().bind(jobs)])
 
 
-class _Forward:
+class _Forward(Forward):
     """The calls for some rows of the batch."""
 
     def __init__(self, op, weights: np.ndarray, inner: np.ndarray, x: np.ndarray, more: Arrays,
@@ -83,30 +83,16 @@ class _Forward:
         """The columns of hx that hold states."""
         return rows[..., self.features + 1:]
 
-    def calls(self) -> list[Run]:
+    def begin(self) -> list[Run]:
         h = self.states(self.hx[0])
-        calls = [*self.masks, partial(h.fill, 0) if self.first is None else
-                 partial(np.copyto, h, self.first)]
-        done = 0
-        for chunk in self.chunks:
-            begin = done if self.kept else 0        # of the chunk in hx
-            if done and not self.kept:
-                before = self.states(self.hx[self.chunks[0].count])
-                calls.append(partial(np.copyto, self.states(self.hx[0]), before))
-            here = self.hx[begin:begin + chunk.count]
-            calls += [partial(np.copyto, here[..., :self.features], chunk.seen(self.x)),
-                      partial(here[..., self.features].fill, 1)]
-            for k, t in enumerate(chunk.times):
-                calls += self._step(done + k, begin + k, t)
-            done += chunk.count
-            if self.h is not None:
-                to, last = chunk.seen(self.h), done == self.steps
-                n = chunk.count - last
-                calls.append(partial(np.copyto, to[:n], self.states(self.hx[begin + 1:][:n])))
-                calls += [partial(np.copyto, to[n], self.h_last)] if last else []
-        return calls
+        return [partial(h.fill, 0) if self.first is None else partial(np.copyto, h, self.first)]
 
-    def _step(self, k: int, row: int, t: int) -> list[Run]:
+    def inputs(self, chunk: _Chunk, here: np.ndarray) -> list[Run]:
+        """x and the ones of the bias to their columns."""
+        return [partial(np.copyto, here[..., :self.features], chunk.seen(self.x)),
+                partial(here[..., self.features].fill, 1)]
+
+    def step(self, k: int, row: int, t: int) -> list[Run]:
         """Step k of the walk, which is time t, and lies in `row` of hx."""
         op, n, mix = self.op, (k if self.kept else 0), self.mix
         hx, gates, inner = self.hx[row], self.gates[n], self.inner[n]
@@ -164,59 +150,33 @@ def bind_gru_whole_grad(op, ins: Arrays, outs: Arrays) -> Run:
     return in_turn([*front, team().bind([in_turn(b.calls()) for b in backs]), *end])
 
 
-class _Backward:
+class _Backward(Backward):
     """The calls for some rows of the batch; `sums` (3, K, U) and, of what multiplies the inner
     product, `sums_in` (1 + U, U) are their gradients of the weights."""
 
     def __init__(self, op, to_h: np.ndarray, to_x: np.ndarray, ins: Arrays, outs: Arrays,
                  part: slice) -> None:
         hx, gates, inner, w, _, g, *mask = ins
-        self.op, self.to_h, self.to_x, self.features = op, to_h, to_x, len(w)
-        self.hx, self.gates, self.inner = hx[:, part], gates[:, :, part], inner[:, part]
-        self.g = g[part]
-        self.off, self.masks = _off([m[part] for m in mask])
-        self.gx = outs[0][part] if op.inputs else None
-        self.g_first = outs[-1][part] if op.has_state else None
-        self.steps, self.rows, self.units = self.inner.shape
+        self.to_h, self.to_x, self.features = to_h, to_x, len(w)
+        self.gates, self.inner = gates[:, :, part], inner[:, part]
+        super().__init__(op, self.inner, 3, hx[:, part], [m[part] for m in mask], g[part], len(w))
+        if op.inputs:
+            self.gx = outs[0][part]
+        if op.has_state:
+            self.g_first = [outs[-1][part]]
         one, dtype = (self.rows, self.units), inner.dtype
+        # all_dz: of z, r, y, and the inner product
         self.sums = np.empty((3, hx.shape[2], self.units), dtype)
         self.sums_in = np.zeros((1 + self.units, self.units), dtype)
-        self.group = steps_together(self.rows, self.hx)
-        self.all_dz = np.empty((4, self.group, *one), dtype)    # z, r, y, and the inner product
-        self.gh, self.now, self.q, self.s, self.v = np.empty((5, *one), dtype)
+        self.q, self.s, self.v = np.empty((3, *one), dtype)
         self.slope = np.empty((3, *one), dtype)
-        self.chunks = _Chunk.walk(self.steps, 3 * self.inner[0].nbytes, not op.reverse)
-        most = max(k.count for k in self.chunks)
-        self.up = np.empty((most, *one), dtype) if op.sequence else None
-        self.gx_here = np.empty((most, self.rows, len(w)), dtype) if op.inputs else None
+        self.carried = [(self.gh, None if op.sequence else self.g)]
 
-    def calls(self) -> list[Run]:
-        op, k = self.op, self.steps
-        calls = [*self.masks, partial(self.gh.fill, 0) if op.sequence else
-                 partial(np.copyto, self.gh, self.g)]
-        for chunk in self.chunks:
-            if op.sequence:
-                calls.append(partial(np.copyto, self.up[:chunk.count], chunk.seen(self.g)))
-            for n, t in enumerate(chunk.times):
-                k -= 1
-                calls += self._step(k, n, t)
-            if op.inputs:
-                calls.append(partial(np.copyto, chunk.seen(self.gx), self.gx_here[:chunk.count]))
-        return calls + ([partial(np.copyto, self.g_first, self.gh)] if op.has_state else [])
-
-    def _step(self, k: int, n: int, t: int) -> list[Run]:
-        """Step k of the walk forward, which is time t and the n-th of a chunk."""
-        op, now = self.op, self.gh
+    def step(self, k: int, n: int, t: int) -> list[Run]:
+        op = self.op
         self.dz = dz = self.all_dz[:, k % self.group]
-        calls: list[Run] = []
-        if op.sequence:
-            now = self.now
-            calls.append(partial(np.add, self.up[n], self.gh, now))
-        elif self.off is not None:
-            now = self.now
-            calls.append(partial(np.copyto, now, self.gh))
-        gates = self._gates if is_fast(op) else self._any_gates
-        calls += gates(k, now)
+        now, calls = self.arriving(n)
+        calls += self._gates(k, now) if is_fast(op) else self._any_gates(k, now)
         calls += _clear(self.off, t, list(dz))
         if op.weights and k % self.group == 0:
             calls += self._weights(k, min(k + self.group, self.steps))

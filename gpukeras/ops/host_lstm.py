@@ -10,56 +10,9 @@ from functools import partial
 
 import numpy as np
 
-from ..blas import UNPACKED, bind_stack, needs_no_packing
 from ..team import in_turn, team
-from .host_rnn import (_APPLY, _SLOPE, WORTH_SHARING, Arrays, Run, _Chunk, _clear, _halves, _keep,
-                       _off)
-
-MOST_PARTS = 4                                      # of a product that is cut
-LEAST_ROWS = 32                                     # of a product that is added to others
-
-
-def stacked(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool = False) -> Run:
-    """bind_stack, in parts of the longer of rows and columns if that makes each product so small
-    that it needs no packing: 102 to 108 GFLOP/s where those of twice the size reach 85 to 95."""
-    (m, k), n = a.shape[1:], b.shape[-1]
-    parts = -(-m * n * k // int(UNPACKED)) if needs_no_packing() else 1
-    if not 1 < parts <= MOST_PARTS:
-        return bind_stack(a, b, out, accumulate)
-    rows = m >= n
-    edges = [(m if rows else n) * i // parts for i in range(parts + 1)]
-    cuts = [slice(*pair) for pair in zip(edges, edges[1:])]
-    return in_turn([bind_stack(a[:, s], b, out[..., s, :], accumulate) if rows else
-                    bind_stack(a, b[..., s], out[..., s], accumulate) for s in cuts])
-
-
-def of_gates(x: np.ndarray, n: int = 4) -> np.ndarray:
-    """x as an operand for each gate."""
-    return np.broadcast_to(x, (n, *x.shape))
-
-
-def by_threads(rows: int, size: int) -> list[slice]:
-    """Parts of the batch, one a thread; `size`: elements of the states of the sequence."""
-    crew = team()
-    if crew.size == 1 or rows < 2 * crew.size or size < WORTH_SHARING:
-        return [slice(rows)]
-    return crew.split(rows)
-
-
-def steps_together(rows: int, hx: np.ndarray) -> int:
-    """Steps whose gradients of the weights are one product: several where the batch is small."""
-    return max(1, LEAST_ROWS // rows) if hx.flags.c_contiguous else 1
-
-
-def merged(x: np.ndarray) -> np.ndarray:
-    """(.., steps, rows, n) as (.., steps * rows, n), the same memory."""
-    return x.reshape(*x.shape[:-3], -1, x.shape[-1])
-
-
-def is_fast(op) -> bool:
-    """With tanh and sigmoid all gates are one tanh: sigmoid(x) = tanh(x / 2) / 2 + 1 / 2."""
-    return (op.activation, op.recurrent_activation) == ("tanh", "sigmoid")
-
+from .host_rnn import _APPLY, _SLOPE, Arrays, Run, _Chunk, _clear, _halves, _keep, _off
+from .host_whole import Backward, Forward, by_threads, is_fast, merged, of_gates, stacked
 
 # ---- forward
 
@@ -81,7 +34,7 @@ def bind_lstm_whole(op, ins: Arrays, outs: Arrays) -> Run:
     return in_turn([*front, team().bind(jobs)])
 
 
-class _Forward:
+class _Forward(Forward):
     """The calls for some rows of the batch."""
 
     def __init__(self, op, weights: np.ndarray, x: np.ndarray, more: Arrays, outs: Arrays,
@@ -110,35 +63,23 @@ class _Forward:
         self.product = np.empty((self.rows, units), dtype)
         self.half = np.array(0.5, dtype)
 
-    def calls(self) -> list[Run]:
-        h, c = self.hx[0, :, :self.units], self.c[0]
-        if self.first is None:
-            calls = [*self.masks, partial(h.fill, 0), partial(c.fill, 0)]
-        else:
-            calls = [*self.masks, partial(np.copyto, h, self.first[0]),
-                     partial(np.copyto, c, self.first[1])]
-        done = 0
-        for chunk in self.chunks:
-            begin = done if self.kept else 0        # of the chunk in hx
-            if done and not self.kept:
-                before = self.hx[self.chunks[0].count, :, :self.units]
-                calls.append(partial(np.copyto, self.hx[0, :, :self.units], before))
-            calls += self._inputs(chunk, begin)
-            for k, t in enumerate(chunk.times):
-                calls += self._step(done + k, begin + k, t)
-            if self.h is not None:
-                calls += self._outputs(chunk, begin, done + chunk.count == self.steps)
-            done += chunk.count
-        return calls
+    def states(self, rows: np.ndarray) -> np.ndarray:
+        """The columns of hx that hold states."""
+        return rows[..., :self.units]
 
-    def _inputs(self, chunk: _Chunk, begin: int) -> list[Run]:
+    def begin(self) -> list[Run]:
+        h, c = self.states(self.hx[0]), self.c[0]
+        if self.first is None:
+            return [partial(h.fill, 0), partial(c.fill, 0)]
+        return [partial(np.copyto, h, self.first[0]), partial(np.copyto, c, self.first[1])]
+
+    def inputs(self, chunk: _Chunk, here: np.ndarray) -> list[Run]:
         """x and the ones of the bias to their columns."""
-        here = self.hx[begin:begin + chunk.count]
         units, end = self.units, self.units + self.features
         calls = [partial(np.copyto, here[..., units:end], chunk.seen(self.x))]
         return calls + ([partial(here[..., -1].fill, 1)] if self.op.has_bias else [])
 
-    def _step(self, k: int, row: int, t: int) -> list[Run]:
+    def step(self, k: int, row: int, t: int) -> list[Run]:
         """Step k of the walk, which is time t, and lies in `row` of hx."""
         op, n, units = self.op, (k if self.kept else 0), self.units
         hx, z, c, a = self.hx[row], self.z[n], self.c[k if self.kept else k % 2], self.a[n]
@@ -163,12 +104,6 @@ class _Forward:
                   partial(np.multiply, o, a, h_new)]
         kept = _keep(self.off, t, [(h_new, hx[:, :units]), (c_new, c)])
         return calls + kept + (act if kept else [])
-
-    def _outputs(self, chunk: _Chunk, begin: int, last: bool) -> list[Run]:
-        """The states to h (B, S, U)."""
-        to, units, n = chunk.seen(self.h), self.units, chunk.count - last
-        calls = [partial(np.copyto, to[:n], self.hx[begin + 1:begin + 1 + n, :, :units])]
-        return calls + ([partial(np.copyto, to[n], self.h_last)] if last else [])
 
 
 # ---- backward
@@ -196,66 +131,35 @@ def bind_lstm_whole_grad(op, ins: Arrays, outs: Arrays) -> Run:
     return in_turn([*front, team().bind([in_turn(b.calls()) for b in backs]), *end])
 
 
-class _Backward:
+class _Backward(Backward):
     """The calls for some rows of the batch; `sums` (4, K, U) are their gradients of the weights."""
 
     def __init__(self, op, to_h: np.ndarray, to_x: np.ndarray, ins: Arrays, outs: Arrays,
                  part: slice) -> None:
-        hx, z, c, a, _, _, g, *more = ins
-        self.op, self.to_h, self.to_x = op, to_h, to_x
-        self.hx, self.c, self.a, self.z = hx[:, part], c[:, part], a[:, part], z[:, :, part]
-        self.g, more = g[part], [m[part] for m in more]
-        self.gc = more.pop(0) if op.has_gc else None
-        self.off, self.masks = _off(more)
-        self.gx = outs[0][part] if op.inputs else None
-        self.g_first = [y[part] for y in outs[-2:]] if op.has_state else None
-        self.steps, self.rows, self.units = self.c.shape
+        hx, z, c, a, w, _, g, *more = ins
+        more = [m[part] for m in more]
+        self.c, self.a, self.z = c[:, part], a[:, part], z[:, :, part]
+        self.to_h, self.to_x = to_h, to_x
+        gc = more.pop(0) if op.has_gc else None
+        super().__init__(op, self.c, 4, hx[:, part], more, g[part], len(w))
+        if op.inputs:
+            self.gx = outs[0][part]
+        if op.has_state:
+            self.g_first = [y[part] for y in outs[-2:]]
         one, dtype = (self.rows, self.units), c.dtype
         self.sums = np.empty((4, hx.shape[2], self.units), dtype)
-        self.group = steps_together(self.rows, self.hx)
-        self.all_dz = np.empty((4, self.group, *one), dtype)
         self.slope = np.empty((4, *one), dtype)
         self.v = np.empty((3, *one), dtype)
         self.ue, self.e_old = np.empty((2, *one), dtype), np.empty(one, dtype)
         self.e = self.ue[1]                         # what reaches the cell from later steps
-        self.p, self.s, self.gh, self.now = np.empty((4, *one), dtype)
-        self.chunks = _Chunk.walk(self.steps, 4 * self.c[0].nbytes, not op.reverse)
-        most = max(k.count for k in self.chunks)
-        self.up = np.empty((most, *one), dtype) if op.sequence else None
-        self.gx_here = np.empty((most, self.rows, len(to_x[0, 0])), dtype) if op.inputs else None
+        self.p, self.s = np.empty((2, *one), dtype)
+        self.carried = [(self.gh, None if op.sequence else self.g), (self.e, gc)]
 
-    def calls(self) -> list[Run]:
+    def step(self, k: int, n: int, t: int) -> list[Run]:
         op = self.op
-        calls = [*self.masks, partial(self.gh.fill, 0) if op.sequence else
-                 partial(np.copyto, self.gh, self.g)]
-        calls.append(partial(self.e.fill, 0) if self.gc is None else
-                     partial(np.copyto, self.e, self.gc))
-        k = self.steps
-        for chunk in self.chunks:
-            if op.sequence:
-                calls.append(partial(np.copyto, self.up[:chunk.count], chunk.seen(self.g)))
-            for n, t in enumerate(chunk.times):
-                k -= 1
-                calls += self._step(k, n, t)
-            if op.inputs:
-                calls.append(partial(np.copyto, chunk.seen(self.gx), self.gx_here[:chunk.count]))
-        if op.has_state:
-            calls += [partial(np.copyto, self.g_first[0], self.gh),
-                      partial(np.copyto, self.g_first[1], self.e)]
-        return calls
-
-    def _step(self, k: int, n: int, t: int) -> list[Run]:
-        """Step k of the walk forward, which is time t and the n-th of a chunk."""
-        op, now, masked = self.op, self.gh, self.off is not None
         self.dz = dz = self.all_dz[:, k % self.group]
-        calls: list[Run] = []
-        if op.sequence:
-            now = self.now
-            calls.append(partial(np.add, self.up[n], self.gh, now))
-        elif masked:
-            now = self.now
-            calls.append(partial(np.copyto, now, self.gh))
-        if masked:
+        now, calls = self.arriving(n)
+        if self.off is not None:
             calls.append(partial(np.copyto, self.e_old, self.e))
         calls += self._gates(k, now) if is_fast(op) else self._any_gates(k, now)
         calls += _clear(self.off, t, list(dz))

@@ -17,15 +17,13 @@ from .broadcast import reshape, squeeze
 from .host_lstm import bind_lstm_whole, bind_lstm_whole_grad
 from .linalg import dot
 from .math import ones_like, zeros_like
-from .rnn import (Lstm, _Sequence, keep_where_masked, parts, rows_of, states_before, swapped,
-                  whole_flops)
+from .rnn import Lstm, Types, keep_where_masked, parts, rows_of, states_before
 from .scan import last, scan
-from .shape import concat, reverse, slice_axis, stack
+from .shape import concat, slice_axis, stack
+from .whole import _Whole, _WholeGrad
 
-Types = tuple[TensorType, ...]
 
-
-class LstmWhole(_Sequence):
+class LstmWhole(_Whole):
     """All steps of an LSTM layer.
 
     x (B, S, F), w (F, 4U), r (U, 4U)[, bias (4U,)][, h0, c0 (B, U)][, mask (B, S) bool]
@@ -35,10 +33,6 @@ class LstmWhole(_Sequence):
 
     params = ("activation", "recurrent_activation", "reverse", "sequence", "keep", "has_bias",
               "has_state")
-    sequence = False
-    keep = False
-    has_bias = True
-    has_state = False
 
     def infer(self, x: TensorType, w: TensorType, r: TensorType, *more: TensorType) -> Types:
         units = r.shape[0]
@@ -52,9 +46,6 @@ class LstmWhole(_Sequence):
         return (state, state, *((of((b, s, units)),) if self.sequence else ()),
                 *(kept if self.keep else ()))
 
-    def flops(self, ins, outs):
-        return whole_flops(ins[0].shape[:2], *ins[1:3])
-
     def host(self, ins, outs):
         return bind_lstm_whole(self, ins, outs)
 
@@ -67,25 +58,17 @@ class LstmWhole(_Sequence):
         h0, c0 = (more.pop(0), more.pop(0)) if self.has_state else (zeros, zeros)
         h, c, gates = Lstm(self.activation, self.recurrent_activation, self.reverse)(
             z, r, h0, c0, *more)
-        outs = [self._last(h), self._last(c), *((h,) if self.sequence else ())]
+        outs = [self.last(h), self.last(c), *((h,) if self.sequence else ())]
         if not self.keep:
             return tuple(outs)
         i, f, g, o = parts(gates, 4)
         ones = (ones_like(slice_axis(x, 2, 0, 1)),) if self.has_bias else ()
         hx = concat([states_before(h, h0, self.reverse), x, *ones], 2)
-        return (*outs, in_walk(self, hx), stack([in_walk(self, y) for y in (i, f, o, g)], 1),
-                in_walk(self, states_before(c, c0, self.reverse)), in_walk(self, self.act(c)))
-
-    def _last(self, history: Tensor) -> Tensor:
-        return last(swapped(history), self.reverse)
+        return (*outs, self.in_walk(hx), stack([self.in_walk(y) for y in (i, f, o, g)], 1),
+                self.in_walk(states_before(c, c0, self.reverse)), self.in_walk(self.act(c)))
 
 
-def in_walk(op: _Sequence, x: Tensor) -> Tensor:
-    """(B, S, ..) as (S, B, ..) in the order of the walk."""
-    return reverse(swapped(x), 0) if op.reverse else swapped(x)
-
-
-class LstmWholeGrad(_Sequence):
+class LstmWholeGrad(_WholeGrad):
     """The gradients of LstmWhole.
 
     hx, gates, c, a (see the module), w (F, 4U), r (U, 4U), g (B, U) of the last h, or (B, S, U) if
@@ -96,12 +79,8 @@ class LstmWholeGrad(_Sequence):
 
     params = ("activation", "recurrent_activation", "reverse", "sequence", "has_gc", "has_bias",
               "has_state", "weights", "inputs")
-    sequence = False
     has_gc = False
-    has_bias = True
-    has_state = False
-    weights = True
-    inputs = False
+    at = 4
 
     def infer(self, hx: TensorType, gates: TensorType, c: TensorType, a: TensorType,
               w: TensorType, r: TensorType, g: TensorType, *more: TensorType) -> Types:
@@ -116,12 +95,6 @@ class LstmWholeGrad(_Sequence):
                 *((c.with_shape((b, s, w.shape[0])),) if self.inputs else ()),
                 *(state if self.has_state else ()))
 
-    def flops(self, ins, outs):
-        """As forwards by the inputs wanted, and once more by the weights."""
-        w, r = ins[4:6]
-        products = (r,) + (w,) * self.inputs + (w, r) * self.weights
-        return whole_flops(ins[0].shape[:2], *products)
-
     def host(self, ins, outs):
         return bind_lstm_whole_grad(self, ins, outs)
 
@@ -130,7 +103,7 @@ class LstmWholeGrad(_Sequence):
         more, zeros = list(more), zeros_like(last(c))
         first = [zeros if self.sequence else g, more.pop(0) if self.has_gc else zeros]
         sequences = [*(squeeze(slice_axis(gates, 1, k, k + 1), 1) for k in range(4)), c, a]
-        sequences += [in_walk(self, t) for t in ([g] if self.sequence else []) + more]
+        sequences += [self.in_walk(t) for t in ([g] if self.sequence else []) + more]
         (gh0, gc0), (gz,) = scan(partial(self._step, r, bool(more)), sequences, first, True)
         flat = rows_of(gz)
         both = dot(rows_of(hx), flat, trans_a=True)
@@ -138,14 +111,7 @@ class LstmWholeGrad(_Sequence):
         outs = [slice_axis(both, 0, 0, units), slice_axis(both, 0, units, end)]
         if self.has_bias:
             outs.append(squeeze(slice_axis(both, 0, end, end + 1), 0))
-        if not self.weights:
-            outs = []
-        if self.inputs:
-            gx = reshape(dot(flat, w, trans_b=True), (c.shape[0], -1, w.shape[0]))
-            outs.append(swapped(reverse(gx, 0) if self.reverse else gx))
-        if self.has_state:
-            outs += [last(gh0, True), last(gc0, True)]
-        return tuple(outs)
+        return self.results(c.shape[0], w, flat, outs, (gh0, gc0))
 
     def _step(self, r: Tensor, masked: bool, slices: list[Tensor], states: list[Tensor]):
         i, f, o, y, c, a, *rest = slices

@@ -6,8 +6,6 @@ once, the gradients of the recurrent weights after, so that a sequence kernel ho
 from __future__ import annotations
 
 from functools import partial
-from math import prod
-from typing import Sequence
 
 from ..errors import ShapeError
 from ..graph import Node, Tensor, TensorType
@@ -65,11 +63,6 @@ def rows_of(x: Tensor) -> Tensor:
 def keep_where_masked(mask: Tensor | None, new: Tensor, old: Tensor) -> Tensor:
     """new where the mask holds, else old; mask (B,)."""
     return new if mask is None else where(expand_dims(mask, 1), new, old)
-
-
-def whole_flops(rows: Sequence[int], *weights: TensorType) -> int:
-    """Operations of products with these matrices, for as many rows as the sizes multiply to."""
-    return 2 * prod(rows) * sum(w.size for w in weights)
 
 
 class _Sequence(Composite):

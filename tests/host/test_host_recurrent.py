@@ -3,7 +3,7 @@ import check
 import pytest
 from cases_rnn import CASES as ROWS
 
-from gpukeras.ops import host_gru, host_lstm
+from gpukeras.ops import host_gru, host_lstm, host_whole
 from gpukeras.ops.gru import GruWhole, GruWholeGrad
 from gpukeras.ops.lstm import LstmWhole, LstmWholeGrad
 from gpukeras.team import Team
@@ -21,9 +21,9 @@ def test_parts_of_the_batch_on_threads(case, monkeypatch):
         return lambda: [job() for job in jobs] if not crew.together(jobs) else None
 
     monkeypatch.setattr(crew, "bind", bind)
-    for module in (host_lstm, host_gru):
+    for module in (host_lstm, host_gru, host_whole):
         monkeypatch.setattr(module, "team", lambda: crew)
-    monkeypatch.setattr(host_lstm, "WORTH_SHARING", 0)
+    monkeypatch.setattr(host_whole, "WORTH_SHARING", 0)
     check.check_host(case)
     rows = case.inputs[0]
     rows = rows[1 if isinstance(case.op, (LstmWholeGrad, GruWholeGrad)) else 0]
