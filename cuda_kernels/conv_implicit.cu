@@ -120,6 +120,7 @@ struct Sums {
     __device__ __forceinline__ int column(int j) const {
         return column0 + j / CHUNK * (BN / (TN / CHUNK)) + j % CHUNK;
     }
+    __device__ __forceinline__ A& at(int i, int j) { return v[i][j]; }
     __device__ __forceinline__ A value(int i, int j) const { return v[i][j]; }
     __device__ __forceinline__ int row_of(int i) const { return row(i); }
     __device__ __forceinline__ int column_of(int j) const { return column(j); }
@@ -142,8 +143,6 @@ struct Sums {
         }
     }
 };
-
-#include "moments.cuh"
 
 template <class ReaderA, class ReaderB>
 __device__ __forceinline__ void multiply(ReaderA& a, ReaderB& b, const Gather& g, const Turn& turn,
@@ -175,34 +174,23 @@ __device__ __forceinline__ void multiply(ReaderA& a, ReaderB& b, const Gather& g
     }
 }
 
-// Chunk j of row i to out, which points at that row and this block's first column.
-template <class S>
-__device__ __forceinline__ void put(const Sums& sums, int i, int j, S* out, int left, bool whole) {
-    const int column = sums.column(j);
-    if (whole && column + CHUNK <= left) {
-        struct __align__(sizeof(S) * CHUNK) Group {
-            S v[CHUNK];
-        } group;
+// Chunks go whole where rows have a multiple of their columns.
+__device__ __forceinline__ void put_row(const Sums& sums, int i, T* out, int left, int columns) {
+    struct __align__(sizeof(T) * CHUNK) Group {
+        T v[CHUNK];
+    };
 #pragma unroll
-        for (int e = 0; e < CHUNK; ++e) group.v[e] = (S)sums.v[i][j + e];
-        *(Group*)(out + column) = group;
-    } else {
-#pragma unroll
-        for (int e = 0; e < CHUNK; ++e)
-            if (column + e < left) out[column + e] = (S)sums.v[i][j + e];
-    }
-}
-
-// bias and rectifier of one column each
-__device__ __forceinline__ void finish(Sums& sums, const T* bias, int n0, int left, int relu) {
-#pragma unroll
-    for (int j = 0; j < TN; ++j) {
+    for (int j = 0; j < TN; j += CHUNK) {
         const int column = sums.column(j);
-        const A add = bias && column < left ? (A)bias[n0 + column] : (A)0.f;
+        if (columns % CHUNK == 0 && column < left) {
+            Group group;
 #pragma unroll
-        for (int i = 0; i < TM; ++i) {
-            const A v = sums.v[i][j] + add;
-            sums.v[i][j] = relu && v < (A)0.f ? (A)0.f : v;
+            for (int e = 0; e < CHUNK; ++e) group.v[e] = (T)sums.v[i][j + e];
+            *(Group*)(out + column) = group;
+        } else {
+#pragma unroll
+            for (int e = 0; e < CHUNK; ++e)
+                if (column + e < left) out[column + e] = (T)sums.v[i][j + e];
         }
     }
 }
@@ -239,100 +227,33 @@ __device__ __forceinline__ bool join(const Gather& g, const Turn& turn, Sums& su
     return true;
 }
 
+#include "implicit_products.cuh"
+
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_fwd(
     const T* __restrict__ x_nsc, const T* __restrict__ w_kcf, const T* __restrict__ bias_f,
     T* __restrict__ y_nsf, A* part, unsigned* tickets, Gather g, int relu) {
-    const Turn turn(g, BM, BN);
-    const int m0 = turn.m0, n0 = turn.n0;
-    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(x_nsc, g, turn, m0);
-    MatrixReader<T, AlongRow<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, n0, turn.k);
     __shared__ Tiles tiles;
-    Sums sums;
-    const int begin = turn.split * g.run;
-    multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, tiles);
-    if (!join(g, turn, sums, part, tickets)) return;
-    const int left = g.columns - n0;
-    if (bias_f || relu) finish(sums, bias_f, n0, left, relu);
-#pragma unroll
-    for (int i = 0; i < TM; ++i) {
-        const int m = m0 + sums.row(i);
-        if (m >= g.rows) continue;
-#pragma unroll
-        for (int j = 0; j < TN; j += CHUNK)
-            put(sums, i, j, y_nsf + (m * g.columns + n0), left, VB);
-    }
+    forward(tiles, x_nsc, w_kcf, bias_f, y_nsf, part, tickets, g, relu);
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_stats(
     const T* __restrict__ x_nsc, const T* __restrict__ w_kcf, T* __restrict__ y_nsf, A* mean_f,
     A* var_f, A* rstd_f, A* moments, A* part, unsigned* tickets, Gather g, A eps) {
-    const Turn turn(g, BM, BN);
-    const int m0 = turn.m0, n0 = turn.n0;
-    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(x_nsc, g, turn, m0);
-    MatrixReader<T, AlongRow<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, n0, turn.k);
     __shared__ Tiles tiles;
-    Sums sums;
-    const int begin = turn.split * g.run;
-    multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, tiles);
-    if (!join(g, turn, sums, part, tickets)) return;
-#pragma unroll
-    for (int i = 0; i < TM; ++i) {
-        const int m = m0 + sums.row(i);
-#pragma unroll
-        for (int j = 0; j < TN; ++j) sums.v[i][j] = (A)(T)sums.v[i][j];   // what others will read
-        if (m >= g.rows) continue;
-#pragma unroll
-        for (int j = 0; j < TN; j += CHUNK)
-            put(sums, i, j, y_nsf + (m * g.columns + n0), g.columns - n0, VB);
-    }
-    column_moments(
-        sums, ColumnMoments{mean_f, var_f, rstd_f, moments, tickets + gridDim.x, eps}, m0, n0,
-        g.rows, g.columns);
+    forward_with_stats(tiles, x_nsc, w_kcf, y_nsf,
+                       ColumnMoments{mean_f, var_f, rstd_f, moments, tickets, eps}, part, g);
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_data(
     const T* __restrict__ gy_nsf, const T* __restrict__ w_kcf, T* __restrict__ gx_nsc, A* part,
     unsigned* tickets, Gather g) {
-    const Turn turn(g, BM, BN);
-    const int m0 = turn.m0, n0 = turn.n0;
-    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(gy_nsf, g, turn, m0);
-    WeightReader<T, AlongK<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, n0);
     __shared__ Tiles tiles;
-    Sums sums;
-    const int begin = turn.split * g.run;
-    multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, tiles);
-    if (!join(g, turn, sums, part, tickets)) return;
-#pragma unroll
-    for (int i = 0; i < TM; ++i) {
-        const int m = m0 + sums.row(i);
-        const int to = m < g.rows ? target_of(g, turn, m) : -1;
-        if (to < 0) continue;
-#pragma unroll
-        for (int j = 0; j < TN; j += CHUNK)
-            put(sums, i, j, gx_nsc + (to * g.columns + n0), g.columns - n0,
-                g.columns % CHUNK == 0);
-    }
+    data(tiles, gy_nsf, w_kcf, gx_nsc, part, tickets, g);
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_weight(
     const T* __restrict__ x_nsc, const T* __restrict__ gy_nsf, T* __restrict__ gw_kcf, A* part,
     unsigned* tickets, Gather g) {
-    const Turn turn(g, BM, BN);
-    const int m0 = turn.m0, n0 = turn.n0;
-    const int begin = turn.split * g.run, end = min(begin + g.run, g.rows);
-    TapReader<T, AlongRow<BM, BK, GA, THREADS>, GA, VA> a(x_nsc, g, turn, m0, end);
-    MatrixReader<T, AlongRow<BN, BK, GB, THREADS>, GB, VB> b(gy_nsf, g, n0, end);
     __shared__ Tiles tiles;
-    Sums sums;
-    multiply(a, b, g, turn, begin, end, sums, tiles);
-    if (!join(g, turn, sums, part, tickets)) return;
-#pragma unroll
-    for (int i = 0; i < TM; ++i) {
-        const int m = m0 + sums.row(i);
-        if (m >= turn.k) continue;
-#pragma unroll
-        for (int j = 0; j < TN; j += CHUNK)
-            put(sums, i, j, gw_kcf + (m * g.columns + n0), g.columns - n0,
-                g.columns % CHUNK == 0);
-    }
+    weight(tiles, x_nsc, gy_nsf, gw_kcf, part, tickets, g);
 }

@@ -42,8 +42,9 @@
 #endif
 
 constexpr int G = 16 / sizeof(T), BK = 4 * G, KK = 2 * G;       // KK: of one instruction
-constexpr int THREADS = 32 * WARPS_M * WARPS_N;
+constexpr int GA = G, GB = G, THREADS = 32 * WARPS_M * WARPS_N;
 constexpr int DOWN = BM / WARPS_M / 16, ACROSS = BN / WARPS_N / 8;  // instructions of a warp
+constexpr int ROWS_APART = 16;
 // blocks a multiprocessor: bounds registers, 255 where each element has an address of its own
 constexpr int EACH = DOWN * ACROSS;
 constexpr int ROOM = EACH < 16 || (THREADS > 128 && sizeof(T) == 2 && AMPERE) ? 512
@@ -128,38 +129,10 @@ __device__ __forceinline__ void load_b(unsigned (&b)[4], const T* tile, int n0, 
         for (int i = 0; i < 4; ++i) b[i] = to_tf32(b[i]);
 }
 
-// The sums of one thread, as instructions leave them.
-struct Sums {
-    float v[DOWN][ACROSS][4];
-    int row0, column0;
-    static constexpr int COLUMNS = 2 * ACROSS, ROWS = 2 * DOWN, APART = 4;     // for moments.cuh
-    static constexpr int WARPS_DOWN = WARPS_M;
-    __device__ __forceinline__ Sums() {
-        const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-        row0 = warp / WARPS_N * (DOWN * 16) + lane / 4;
-        column0 = warp % WARPS_N * (ACROSS * 8) + lane % 4 * 2;
-        clear();
-    }
-    __device__ __forceinline__ void clear() {
-#pragma unroll
-        for (int i = 0; i < DOWN; ++i)
-#pragma unroll
-            for (int j = 0; j < ACROSS; ++j)
-#pragma unroll
-                for (int e = 0; e < 4; ++e) v[i][j][e] = 0.f;
-    }
-    // half 0 and 1: rows 8 apart
-    __device__ __forceinline__ int row(int i, int half) const { return row0 + 16 * i + 8 * half; }
-    __device__ __forceinline__ int column(int j) const { return column0 + 8 * j; }
-    __device__ __forceinline__ float value(int i, int j) const {
-        return v[i / 2][j / 2][i % 2 * 2 + j % 2];
-    }
-    __device__ __forceinline__ int row_of(int i) const { return row(i / 2, i % 2); }
-    __device__ __forceinline__ int column_of(int j) const { return column(j / 2) + j % 2; }
-    __device__ __forceinline__ int down() const { return threadIdx.x / 32 / WARPS_N; }
-};
+__device__ __forceinline__ int first_row(int warp) { return warp / WARPS_N * (DOWN * 16); }
+__device__ __forceinline__ int first_column(int warp) { return warp % WARPS_N * (ACROSS * 8); }
 
-#include "moments.cuh"
+#include "tensor_sums.cuh"
 
 template <class ReaderA, class ReaderB> struct Tiles {
     typedef Layout<BM, ReaderA::K_INNER> A_;
@@ -189,7 +162,8 @@ template <class ReaderA, class ReaderB> struct Tiles {
 
 template <class ReaderA, class ReaderB>
 __device__ __forceinline__ void multiply(ReaderA& a, ReaderB& b, const Gather& g, const Turn& turn,
-                                         int begin, int end, Sums& sums, T* memory) {
+                                         int begin, int end, Sums& sums, Bits128* words) {
+    T* memory = (T*)words;
     typedef Tiles<ReaderA, ReaderB> Both;
     int coming = begin;
     auto fetch = [&](int stage) {
@@ -214,91 +188,13 @@ __device__ __forceinline__ void multiply(ReaderA& a, ReaderB& b, const Gather& g
     }
 }
 
-// Two neighbours to out, which points at their row and this block's first column.
-__device__ __forceinline__ void put(float first, float second, T* out, int column, int left,
-                                    bool pairs) {
-    struct __align__(2 * sizeof(T)) Pair {
-        T a, b;
-    };
-    if (pairs && column < left) {
-        *(Pair*)(out + column) = Pair{(T)first, (T)second};
-    } else {
-        if (column < left) out[column] = (T)first;
-        if (column + 1 < left) out[column + 1] = (T)second;
-    }
-}
-
-__device__ __forceinline__ void put_row(const Sums& sums, int i, int half, T* out, int left,
-                                        bool pairs) {
-#pragma unroll
-    for (int j = 0; j < ACROSS; ++j)
-        put(sums.v[i][j][2 * half], sums.v[i][j][2 * half + 1], out, sums.column(j), left, pairs);
-}
-
-// bias and rectifier
-__device__ __forceinline__ void finish(Sums& sums, const T* bias, int n0, int left, int relu) {
-#pragma unroll
-    for (int j = 0; j < ACROSS; ++j)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-            const int column = sums.column(j) + e % 2;
-            const float add = bias && column < left ? (float)bias[n0 + column] : 0.f;
-#pragma unroll
-            for (int i = 0; i < DOWN; ++i) {
-                const float v = sums.v[i][j][e] + add;
-                sums.v[i][j][e] = relu && v < 0.f ? 0.f : v;
-            }
-        }
-}
-
-// All splits of this tile, added in their order, in the block that comes last; false in others.
-__device__ __forceinline__ bool join(const Gather& g, const Turn& turn, Sums& sums, float* part,
-                                     unsigned* tickets) {
-    if (g.splits == 1) return true;
-    float4* mine = (float4*)part + (i64)turn.tile * g.splits * (BM * BN / 4) + threadIdx.x;
-    const int one = BM * BN / 4;
-#pragma unroll
-    for (int i = 0; i < DOWN; ++i)
-#pragma unroll
-        for (int j = 0; j < ACROSS; ++j) {
-            const float* v = sums.v[i][j];
-            mine[turn.split * one + (i * ACROSS + j) * THREADS] =
-                make_float4(v[0], v[1], v[2], v[3]);
-        }
-    if (!comes_last(tickets + turn.tile, g.splits)) return false;
-    sums.clear();
-    for (int s = 0; s < g.splits; ++s)
-#pragma unroll
-        for (int i = 0; i < DOWN; ++i)
-#pragma unroll
-            for (int j = 0; j < ACROSS; ++j) {
-                const float4 add = mine[s * one + (i * ACROSS + j) * THREADS];
-                float* v = sums.v[i][j];
-                v[0] += add.x, v[1] += add.y, v[2] += add.z, v[3] += add.w;
-            }
-    return true;
-}
+#include "implicit_products.cuh"
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_fwd(
     const T* __restrict__ x_nsc, const T* __restrict__ w_kcf, const T* __restrict__ bias_f,
     T* __restrict__ y_nsf, float* part, unsigned* tickets, Gather g, int relu) {
     extern __shared__ Bits128 memory[];
-    const Turn turn(g, BM, BN);
-    const int m0 = turn.m0, n0 = turn.n0;
-    PlaceReader<T, AlongK<BM, BK, G, THREADS>, G, VA> a(x_nsc, g, turn, m0);
-    MatrixReader<T, AlongRow<BN, BK, G, THREADS>, G, VB> b(w_kcf, g, n0, turn.k);
-    Sums sums;
-    const int begin = turn.split * g.run;
-    multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, (T*)memory);
-    if (!join(g, turn, sums, part, tickets)) return;
-    const int left = g.columns - n0;
-    if (bias_f || relu) finish(sums, bias_f, n0, left, relu);
-#pragma unroll
-    for (int i = 0; i < 2 * DOWN; ++i) {
-        const int m = m0 + sums.row(i / 2, i % 2);
-        if (m < g.rows)
-            put_row(sums, i / 2, i % 2, y_nsf + (m * g.columns + n0), left, !(g.columns & 1));
-    }
+    forward(memory, x_nsc, w_kcf, bias_f, y_nsf, part, tickets, g, relu);
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_stats(
@@ -306,70 +202,20 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_
     float* mean_f, float* var_f, float* rstd_f, float* moments, float* part, unsigned* tickets,
     Gather g, float eps) {
     extern __shared__ Bits128 memory[];
-    const Turn turn(g, BM, BN);
-    const int m0 = turn.m0, n0 = turn.n0;
-    PlaceReader<T, AlongK<BM, BK, G, THREADS>, G, VA> a(x_nsc, g, turn, m0);
-    MatrixReader<T, AlongRow<BN, BK, G, THREADS>, G, VB> b(w_kcf, g, n0, turn.k);
-    Sums sums;
-    const int begin = turn.split * g.run;
-    multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, (T*)memory);
-    if (!join(g, turn, sums, part, tickets)) return;
-#pragma unroll
-    for (int i = 0; i < 2 * DOWN; ++i) {
-        const int m = m0 + sums.row(i / 2, i % 2);
-#pragma unroll
-        for (int j = 0; j < 2 * ACROSS; ++j) {            // what others will read
-            float& v = sums.v[i / 2][j / 2][i % 2 * 2 + j % 2];
-            v = (float)(T)v;
-        }
-        if (m < g.rows)
-            put_row(sums, i / 2, i % 2, y_nsf + (m * g.columns + n0), g.columns - n0,
-                    !(g.columns & 1));
-    }
-    column_moments(
-        sums, ColumnMoments{mean_f, var_f, rstd_f, moments, tickets + gridDim.x, eps}, m0, n0,
-        g.rows, g.columns);
+    forward_with_stats(memory, x_nsc, w_kcf, y_nsf,
+                       ColumnMoments{mean_f, var_f, rstd_f, moments, tickets, eps}, part, g);
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_data(
     const T* __restrict__ gy_nsf, const T* __restrict__ w_kcf, T* __restrict__ gx_nsc, float* part,
     unsigned* tickets, Gather g) {
     extern __shared__ Bits128 memory[];
-    const Turn turn(g, BM, BN);
-    const int m0 = turn.m0, n0 = turn.n0;
-    PlaceReader<T, AlongK<BM, BK, G, THREADS>, G, VA> a(gy_nsf, g, turn, m0);
-    WeightReader<T, AlongK<BN, BK, G, THREADS>, G, VB> b(w_kcf, g, n0);
-    Sums sums;
-    const int begin = turn.split * g.run;
-    multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, (T*)memory);
-    if (!join(g, turn, sums, part, tickets)) return;
-#pragma unroll
-    for (int i = 0; i < 2 * DOWN; ++i) {
-        const int m = m0 + sums.row(i / 2, i % 2);
-        const int to = m < g.rows ? target_of(g, turn, m) : -1;
-        if (to >= 0)
-            put_row(sums, i / 2, i % 2, gx_nsc + (to * g.columns + n0), g.columns - n0,
-                    !(g.columns & 1));
-    }
+    data(memory, gy_nsf, w_kcf, gx_nsc, part, tickets, g);
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_weight(
     const T* __restrict__ x_nsc, const T* __restrict__ gy_nsf, T* __restrict__ gw_kcf, float* part,
     unsigned* tickets, Gather g) {
     extern __shared__ Bits128 memory[];
-    const Turn turn(g, BM, BN);
-    const int m0 = turn.m0, n0 = turn.n0;
-    const int begin = turn.split * g.run, end = min(begin + g.run, g.rows);
-    TapReader<T, AlongRow<BM, BK, G, THREADS>, G, VA> a(x_nsc, g, turn, m0, end);
-    MatrixReader<T, AlongRow<BN, BK, G, THREADS>, G, VB> b(gy_nsf, g, n0, end);
-    Sums sums;
-    multiply(a, b, g, turn, begin, end, sums, (T*)memory);
-    if (!join(g, turn, sums, part, tickets)) return;
-#pragma unroll
-    for (int i = 0; i < 2 * DOWN; ++i) {
-        const int m = m0 + sums.row(i / 2, i % 2);
-        if (m < turn.k)
-            put_row(sums, i / 2, i % 2, gw_kcf + (m * g.columns + n0), g.columns - n0,
-                    !(g.columns & 1));
-    }
+    weight(memory, x_nsc, gy_nsf, gw_kcf, part, tickets, g);
 }

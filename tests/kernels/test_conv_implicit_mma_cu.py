@@ -237,7 +237,8 @@ def test_eight_rows_of_a_matrix_lie_in_different_banks(dtype, group):
     ("__syncthreads();              // this stage", "// this stage"),
     ("fetch(stage == 0 ? STAGES - 1 : stage - 1);", "fetch(stage);"),
     ("group ^ (row / 2 % 4)", "group ^ (row % 4)"), ("PITCH + n0 + lane / 16 * 8", "PITCH + n0"),
-    ("if (!join(g, turn, sums, part, tickets)) return;", "join(g, turn, sums, part, tickets);")])
+    ("return join(g, turn, sums, part, tickets);",
+     "join(g, turn, sums, part, tickets); return true;")])
 def test_a_mistake_in_the_pipeline_is_noticed(old, new, monkeypatch):
     """Each is one that a GPU might let pass for a while; but for the fifth, which changes banks
     only."""
