@@ -1,7 +1,7 @@
 // tensor_sums.cuh - the sums of a thread as tensor cores leave them, and their way to memory.
 //
 // To be included where a kernel file has defined its tile (BM, BN, THREADS) and of a warp
-//   DOWN, ACROSS  instructions' results of 8 columns that it has, ROWS_APART rows from one down to the next
+//   DOWN, ACROSS  results of 16 rows (ROWS_APART from one to the next down) by 8 columns it has
 //   WARPS_M, WARPS_N  how warps share the tile
 //   first_row(warp), first_column(warp)  where a warp's part of the tile starts
 #pragma once
@@ -32,7 +32,9 @@ struct Sums {
     __device__ __forceinline__ float value(int i, int j) const {
         return v[i / 2][j / 2][i % 2 * 2 + j % 2];
     }
-    __device__ __forceinline__ int row_of(int i) const { return row0 + i / 2 * ROWS_APART + i % 2 * 8; }
+    __device__ __forceinline__ int row_of(int i) const {
+        return row0 + i / 2 * ROWS_APART + i % 2 * 8;
+    }
     __device__ __forceinline__ int column_of(int j) const { return column0 + j / 2 * 8 + j % 2; }
     __device__ __forceinline__ int down() const { return threadIdx.x / 32 / WARPS_N; }
 };
