@@ -7,6 +7,20 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "kernels"), str(HERE / "ops"), str(HERE.parent)]
 
+from gpukeras import backend as K  # noqa: E402
+from gpukeras import devices  # noqa: E402
+from gpukeras.devices.choose import Choice  # noqa: E402
+
+
+@pytest.fixture(params=["cpu", "emu"])
+def device(request):
+    """A test that asks for it runs on the host and on the emulated CUDA device, which it gets."""
+    before = devices.use(devices.make(Choice(request.param, "in a test")))
+    K.clear_session()
+    yield devices.current()
+    K.clear_session()
+    devices.use(before)
+
 
 def _or_skip(item):
     """Without a C++ compiler there is no emulator: its tests are skipped, and say why."""

@@ -3,9 +3,6 @@ device."""
 import numpy as np
 import pytest
 
-from gpukeras.devices import use
-from gpukeras.devices.choose import Choice
-from gpukeras.devices import make
 from gpukeras.errors import ShapeError
 from gpukeras.function import function
 from gpukeras.graph import (Constant, Graph, Placeholder, Variable, gradients, learning_phase,
@@ -47,14 +44,6 @@ def torch_rnn(reverse):
     loss = torch.stack(squares).mean() + (h * h).sum()
     loss.backward()
     return [loss.detach().numpy()] + [t.grad.numpy() for t in (w, u, x, s)]
-
-
-@pytest.fixture(params=["cpu", "emu"])
-def device(request):
-    new = make(Choice(request.param, "in a test"))
-    old = use(new)
-    yield new
-    use(old)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

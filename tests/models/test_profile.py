@@ -6,20 +6,8 @@ import pytest
 
 from gpukeras import backend as K
 from gpukeras import devices
-from gpukeras.devices.emu import EmuDriver
-from gpukeras.devices.launcher import KernelDevice
 from gpukeras.layers import LSTM, Conv2D, Dense, DepthwiseConv2D, Flatten, MaxPooling2D
 from gpukeras.models import Sequential
-
-
-@pytest.fixture(params=["cpu", "emu"])
-def device(request):
-    if request.param == "cpu":
-        yield
-        return
-    first = devices.use(KernelDevice(EmuDriver()))
-    yield
-    devices.use(first)
 
 
 def compiled(*layers):

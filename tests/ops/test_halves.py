@@ -3,10 +3,7 @@ import numpy as np
 import pytest
 
 from gpukeras import backend as K
-from gpukeras import devices
-from gpukeras.devices.emu import EmuDriver
 from gpukeras.devices.emu.driver import to_tf32
-from gpukeras.devices.launcher import KernelDevice
 from gpukeras.graph import Placeholder, promote
 from gpukeras.graph.halves import BFLOAT16, convert, plain, rounded
 from gpukeras.ops.halves import LoadBfloat16, RoundBfloat16, RoundFloat16, StoreBfloat16
@@ -22,14 +19,6 @@ def numbers():
     edges = [0, 0x80000000, 0x3F808000, 0x3F818000, 0x7F7FFFFF, 0x7F800000, 0xFF800000, 0x7F800001,
              0x7FFFFFFF, 0xFFFFFFFF, 0x7FC00000, 1, 0x00008000, 0x00018000, 0x477FF000, 0x477FEFFF]
     return np.concatenate([bits, np.array(edges, np.uint32)]).view(np.float32)
-
-
-@pytest.fixture(params=["host", "emu"])
-def device(request):
-    new = devices.HostDevice() if request.param == "host" else KernelDevice(EmuDriver())
-    old = devices.use(new)
-    yield new
-    devices.use(old)
 
 
 @pytest.mark.parametrize("dtype", HALF)

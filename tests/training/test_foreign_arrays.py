@@ -4,7 +4,7 @@ import pytest
 
 from gpukeras import backend as K
 from gpukeras import devices
-from gpukeras.devices import exchange
+from gpukeras.devices import dlpack
 from gpukeras.devices.array import DeviceArray
 from gpukeras.devices.emu import EmuDriver
 from gpukeras.devices.host import HostDevice
@@ -28,7 +28,7 @@ class OnDevice:
         return len(self.memory)
 
     def __dlpack_device__(self):
-        return exchange.CUDA, 0
+        return dlpack.CUDA, 0
 
     def __dlpack__(self, stream=None):
         self.streams.append(stream)

@@ -18,15 +18,6 @@ POLICIES = ["mixed_float16", "mixed_bfloat16"]
 ERROR = {"mixed_float16": 2.0 ** -11, "mixed_bfloat16": 2.0 ** -8}
 
 
-@pytest.fixture(params=["cpu", "emu"])
-def device(request):
-    before = devices.use(devices.make(Choice(request.param, "in a test")))
-    K.clear_session()
-    yield request.param
-    K.clear_session()
-    devices.use(before)
-
-
 @pytest.fixture(autouse=True)
 def no_policy_afterwards():
     yield

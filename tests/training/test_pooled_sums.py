@@ -6,7 +6,6 @@ import pytest
 from gpukeras import backend as K
 from gpukeras import devices, regularizers
 from gpukeras.devices.emu import EmuDriver
-from gpukeras.devices.host import HostDevice
 from gpukeras.devices.launcher import KernelDevice
 from gpukeras.layers import Dense
 from gpukeras.models import Sequential
@@ -15,15 +14,6 @@ from gpukeras.optimizers import SGD, Adam
 
 SIZES = (7, 16, 16, 12, 3)
 RATE, L2 = 0.05, 0.02
-
-
-@pytest.fixture(params=["host", "emu"])
-def device(request):
-    made = HostDevice() if request.param == "host" else KernelDevice(EmuDriver())
-    first = devices.use(made)
-    yield made
-    devices.use(first)
-    K.clear_session()
 
 
 def network(optimizer, regularizer=None):

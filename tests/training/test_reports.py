@@ -10,6 +10,7 @@ import urllib.parse
 
 import numpy as np
 import pytest
+from crash import Crash
 
 from gpukeras import backend as K
 from gpukeras import callbacks as C
@@ -31,19 +32,6 @@ def regression():
 
 
 # ---------------------------------------------------------------- backup
-
-class Crash(C.Callback):
-    def __init__(self, epoch, batch):
-        super().__init__()
-        self.at, self.epoch = (epoch, batch), 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) == self.at:
-            raise KeyboardInterrupt
-
 
 def callbacks(*more):
     plateau = C.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=10.0)

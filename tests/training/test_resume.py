@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pytest
+from crash import Crash
 
 from gpukeras import backend as K
 from gpukeras import callbacks as C
@@ -26,21 +27,6 @@ def network():
                         Dropout(0.3), Dense(1)])
     model.compile(Adam(0.01), "mse", metrics=["mae"])
     return model
-
-
-class Crash(C.Callback):
-    """Ends the process's part at a batch of an epoch, after all other callbacks."""
-
-    def __init__(self, epoch, batch):
-        super().__init__()
-        self.at, self.epoch = (epoch, batch), 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) == self.at:
-            raise KeyboardInterrupt
 
 
 class Own(C.Callback):

@@ -13,15 +13,6 @@ X = RNG.uniform(-1, 1, (86, 6)).astype("f4")
 Y = np.eye(3, dtype="f4")[RNG.randint(0, 3, 86)]                   # 11 batches of 8, the last of 6
 
 
-@pytest.fixture(params=["cpu", "emu"])
-def device(request):
-    before = devices.use(devices.make(Choice(request.param, "in a test")))
-    K.clear_session()
-    yield devices.current()
-    K.clear_session()
-    devices.use(before)
-
-
 def network(**arguments):
     K.clear_session()
     np.random.seed(4)
