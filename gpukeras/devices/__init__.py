@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import exchange
+from . import dlpack
 from .array import DeviceArray
 from .base import Device, Executable
 from .choose import Choice, choose
@@ -46,8 +46,8 @@ def release() -> int:
 
 
 def adopt(x: Any) -> Any:
-    """An array of another library as the current device reads it without a copy, see `exchange`."""
-    return x if isinstance(x, np.ndarray) else exchange.adopt(x, current())
+    """An array of another library as the current device reads it without a copy, see `dlpack`."""
+    return x if isinstance(x, np.ndarray) else dlpack.adopt(x, current())
 
 
 def on_host(x: Any) -> Any:

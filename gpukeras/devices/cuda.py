@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import DeviceError, KernelError
 from ..ops.record import Gemm
-from . import cublas, cublaslt, exchange, nvrtc
+from . import cublas, cublaslt, dlpack, nvrtc
 from .array import DeviceArray
 from .driver import Driver, GemmCall, check_launch, same_size
 
@@ -246,9 +246,9 @@ class CudaDriver(Driver):
         return run
 
     def adopt(self, x) -> DeviceArray | None:
-        kinds = exchange.CUDA, exchange.MANAGED
+        kinds = dlpack.CUDA, dlpack.MANAGED
         with self.device:
-            return exchange.view(self, x, kinds, self.device.id, self.stream.ptr)
+            return dlpack.view(self, x, kinds, self.device.id, self.stream.ptr)
 
     def wait_for(self, stream: int) -> None:
         self.cupy.cuda.runtime.streamSynchronize(stream)

@@ -1,9 +1,7 @@
 """Feeds: where a loop gets its batches from, one after the other.
 
 A loop calls `begin` at the start of an epoch, then for each step `take(i)`, which makes the next
-batch ready and returns its size, and `run`, which runs the compiled step on it. `snapshot` tells
-where a feed is, and `resume(state, step)` brings a new one there: `step` batches into an epoch, or
-to the end of one.
+batch ready and returns its size, and `run`, which runs the compiled step on it.
 """
 import itertools
 
@@ -18,7 +16,40 @@ from .data import batches, shuffled
 from .steps import Resident
 
 
-class ArrayFeed:
+class Feed:
+    """What a loop asks of a feed. It also needs `steps`, batches of an epoch, `take` and `run`."""
+
+    units = "steps"
+    together = 1                                   # batches that `take` makes ready
+    random_is_kept = True                          # whether a backup sets the random generators
+    count = None                                   # samples of an epoch, if they can be counted
+    samples = None                                 # samples the first line of `fit` names, if known
+    _now = None                                    # what `take` made ready, for `run`
+
+    @property
+    def target(self):
+        """What the progress bar counts up to."""
+        return self.steps
+
+    def begin(self):
+        """Start an epoch."""
+
+    def end(self):
+        """Called after each epoch."""
+
+    def close(self):
+        """Called after the last epoch, also if it failed."""
+
+    def snapshot(self):
+        """Where the feed is."""
+        return {}
+
+    def resume(self, state, step):
+        """Bring a new feed where another was: `step` batches into an epoch, or to the end of one.
+        """
+
+
+class ArrayFeed(Feed):
     """Arrays of equal length, cut into batches.
 
     # Arguments
@@ -29,8 +60,6 @@ class ArrayFeed:
     """
 
     units = "samples"
-    together = 1                                   # batches that `take` makes ready
-    random_is_kept = True                          # whether a backup sets the random generators
 
     def __init__(self, step, arrays, batch_size, shuffle=False):
         self.step, self.batch_size, self.shuffle = step.fed_with(arrays), batch_size, shuffle
@@ -47,7 +76,6 @@ class ArrayFeed:
 
     @property
     def target(self):
-        """What the progress bar counts up to."""
         return self.count
 
     def begin(self):
@@ -83,12 +111,6 @@ class ArrayFeed:
                 np.copyto(place, rows_of(x, rows), "unsafe")
         executable.run(())
         return executable
-
-    def end(self):
-        """Called after each epoch."""
-
-    def close(self):
-        """Called after the last epoch, also if it failed."""
 
     def snapshot(self):
         return {"count": self.count, "batch_size": self.batch_size, "index": self.index}
@@ -255,7 +277,7 @@ def together(model, feed):
     return Together(feed, several) if several > 1 else feed
 
 
-class StepsFeed:
+class StepsFeed(Feed):
     """Whole data in every step: tensors, which make a new batch each time, and arrays as they are.
 
     # Arguments
@@ -264,23 +286,11 @@ class StepsFeed:
         steps: number of steps of an epoch.
     """
 
-    units = "steps"
-    together = 1
-    count = _now = None
-    random_is_kept = True
-
     def __init__(self, step, given, steps):
         self.step, self.steps = step.fed_with(given, as_one=True), steps
         self.arrays = [x[:] for x in given if not K.is_tensor(x)]
         known = bool(given) and given[0].shape[0] is not None
         self.samples = given[0].shape[0] if known else None     # in each step
-
-    @property
-    def target(self):
-        return self.steps
-
-    def begin(self):
-        pass
 
     def take(self, i):
         return 1
@@ -288,53 +298,28 @@ class StepsFeed:
     def run(self):
         return self.step.function.run(self.arrays)
 
-    def end(self):
-        pass
 
-    def close(self):
-        pass
-
-    def snapshot(self):
-        return {}
-
-    def resume(self, state, step):
-        pass
-
-
-class GeneratorFeed:
+class GeneratorFeed(Feed):
     """Batches from a Python generator or a Sequence, checked one by one.
 
     # Arguments
         model: the model; `kind`: "train", "test" or "predict".
         source: generator of batches, or Sequence.
         steps: batches of an epoch; None for the length of a Sequence.
-        argument: name of the argument that gives `steps`, for messages.
         enqueuer: what `utils.data_utils.enqueued(source, ...)` gives.
     """
-
-    units = "steps"
-    together = 1
-    count = samples = None
 
     def __init__(self, model, kind, source, enqueuer, steps, class_weight=None):
         self.model, self.kind, self.source = model, kind, source
         self.class_weight, self._steps, self._enqueuer = class_weight, steps, enqueuer
         self._batches, self._done = iter(enqueuer), 0
         self.random_is_kept = is_sequence(source)  # a generator draws as it is resumed
-        self._now = None                           # (step, arrays, whether they are on their way)
         driver = getattr(current_device(), "driver", None)
         self._inlet = None if driver is None else Inlet(driver)
 
     @property
     def steps(self):
         return len(self.source) if self._steps is None else self._steps
-
-    @property
-    def target(self):
-        return self.steps
-
-    def begin(self):
-        pass
 
     def take(self, i):
         try:
@@ -352,7 +337,7 @@ class GeneratorFeed:
                 and all(type(x) is np.ndarray for x in data))
         if sent:                                   # while the device is at the batch before
             self._inlet.send(data, [numpy_dtype(feed.dtype) for feed in step.feeds])
-        self._now = step, data, sent
+        self._now = step, data, sent               # sent: the arrays are on their way
         return size
 
     def run(self):

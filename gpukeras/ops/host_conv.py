@@ -21,7 +21,6 @@ flat   Small images: the usual im2col, several images in one product.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import partial
 from math import prod
 

@@ -84,13 +84,13 @@ class Blocks:
         """run() of calls(arrays of a block, row(vector) -> the part that meets them, two scratch
         arrays, add(block, totals) -> call) for every block."""
         jobs = []
-        for member, share in enumerate(self.shares):
+        for worker, share in enumerate(self.shares):
             todo: list[Run] = []
             for number, arrays in enumerate(self.parts[share]):
                 tall, wide = arrays[0].shape
                 room = [s[:tall].reshape(-1)[:tall * wide].reshape(tall, wide)
-                        for s in self.scratch[member]]
-                where = share.start // DEEP + member + number // DEEP
+                        for s in self.scratch[worker]]
+                where = share.start // DEEP + worker + number // DEEP
                 todo += calls(arrays, partial(_corner, tall, wide), room,
                               partial(self._add, where, number % DEEP > 0))
             jobs.append(in_turn(todo))

@@ -15,7 +15,6 @@ along the row by a product with ones and zeros (as in host_conv.py), and added u
 from __future__ import annotations
 
 from functools import partial
-from math import prod
 
 import numpy as np
 

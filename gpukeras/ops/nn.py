@@ -5,8 +5,6 @@ cross-entropy are computed again in its gradient: cheaper than keeping them.
 """
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
 from ..errors import DtypeError, ShapeError

@@ -11,7 +11,7 @@ from ..ops.shape import concat, slice_axis
 from .communicator import current
 
 
-class AllReduce(Op):
+class RankMean(Op):
     """The mean of x over all ranks. A side effect as ops go: every rank must run it.
 
     compression: "none", or "fp16" or "bf16", in which gradients travel with half the bytes; they
@@ -58,7 +58,7 @@ def average_gradients(grads, compression="none"):
     for dtype in dict.fromkeys(K.dtype(g) for g in grads):
         own = [i for i, g in enumerate(grads) if K.dtype(g) == dtype]
         flat = concat([reshape(grads[i], (-1,)) for i in own], 0)
-        mean, start = AllReduce(compression)(flat), 0
+        mean, start = RankMean(compression)(flat), 0
         for i in own:
             shape = K.int_shape(grads[i])
             averaged[i] = reshape(slice_axis(mean, 0, start, start + prod(shape)), shape)

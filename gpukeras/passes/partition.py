@@ -16,7 +16,7 @@ from math import prod
 from typing import Sequence
 
 from ..errors import GraphError
-from ..graph import Constant, Graph, Node, Placeholder, Tensor, TensorType, apply, rebuild, toposort
+from ..graph import Graph, Node, Placeholder, Tensor, TensorType, apply, rebuild, toposort
 from ..graph.halves import HALF
 from ..graph.leaves import Leaf
 from ..ops.broadcast import BroadcastTo, reshape
@@ -140,9 +140,9 @@ class Walk:
     def run(self, roots: Sequence[Tensor]) -> "Walk":
         """Find the layout of everything that `roots` depend on."""
         for node in toposort(roots, self.layouts):
-            for t, layout in zip(node.outputs, self.visit(node), strict=True):
-                self._check(node, t, layout)
-                self.layouts[t] = layout
+            for t, found in zip(node.outputs, self.visit(node), strict=True):
+                self._check(node, t, found)
+                self.layouts[t] = found
         return self
 
     def visit(self, node: Node) -> Sequence[Layout]:

@@ -8,7 +8,6 @@ import numpy as np
 from ..errors import GraphError
 from ..graph import Constant, Graph, Node, Op, Tensor, apply, rebuild
 from ..graph.halves import values_dtype
-from ..graph.leaves import Leaf
 from ..ops.broadcast import BroadcastTo, Reshape, broadcast_to
 from ..ops.math import Elementwise
 

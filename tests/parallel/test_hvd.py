@@ -19,7 +19,7 @@ from gpukeras.errors import DeviceError
 from gpukeras.graph import Placeholder
 from gpukeras.parallel import communicator
 from gpukeras.parallel.communicator import Communicator
-from gpukeras.parallel.gradients import _HALVES, AllReduce, _halved_sum, average_gradients
+from gpukeras.parallel.gradients import _HALVES, RankMean, _halved_sum, average_gradients
 from gpukeras.utils import HDF5Matrix, Sequence
 
 HERE = Path(__file__).resolve().parent
@@ -117,7 +117,7 @@ def test_gradients_travel_as_one_message():
     assert len(group.calls) == 1
     np.testing.assert_array_equal(group.calls[0], sent)
     np.testing.assert_allclose(np.concatenate([g.ravel() for g in got]), (sent + 1) / 2)
-    assert AllReduce("none") != AllReduce("fp16")
+    assert RankMean("none") != RankMean("fp16")
 
 
 class Thread(Communicator):

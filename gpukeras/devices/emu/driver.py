@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import DeviceError
 from ...graph.halves import convert, numpy_dtype, plain
-from .. import exchange
+from .. import dlpack
 from ..array import DeviceArray
 from ..driver import Driver, GemmCall, same_size
 from .epilogue import apply_epilogue
@@ -107,7 +107,7 @@ class EmuDriver(Driver):
         return self._queued(lambda: to.fill(byte))
 
     def adopt(self, x) -> DeviceArray | None:
-        return exchange.view(self, x, (exchange.CUDA,), 0, -1)
+        return dlpack.view(self, x, (dlpack.CUDA,), 0, -1)
 
     # kernels --------------------------------------------------------------
     def load(self, source: str, name: str, defines: tuple[tuple[str, str], ...] = ()) -> EmuModule:

@@ -3,7 +3,6 @@
 Arrays also: state0.. (the last states, where `return_state` is set).
 """
 import numpy as np
-import keras
 from keras import backend as K
 from keras import layers as L
 

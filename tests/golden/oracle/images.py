@@ -47,7 +47,7 @@ def generate():
                 store.add('transform/%s_%s_%d' % (name, mode, order),
                           {'arguments': arguments, 'mode': mode, 'order': order}, x=picture, y=y)
     x = np.round(rng.uniform(0, 255, (7, 8, 9, 3))).astype('float32')
-    y, weight = np.arange(7) % 2, rng.uniform(size=7).astype('float32')
+    y = np.arange(7) % 2
     for name, (arguments, flow) in sorted(FLOWS.items()):
         data = x.transpose(0, 3, 1, 2) if name == 'first' else x
         generator = image.ImageDataGenerator(**arguments)

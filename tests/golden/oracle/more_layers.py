@@ -4,7 +4,6 @@ Facts as in `layers`, with lists of shapes, as some layers have several inputs. 
 y and mask (test phase), r, gx0.. and gw0.. (gradients of sum(y * r)).
 """
 import numpy as np
-import keras
 from keras import backend as K
 from keras import layers as L
 
