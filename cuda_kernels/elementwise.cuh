@@ -15,6 +15,7 @@
 // serves every batch size. Indices are 32 bits wide while n < 2^31, 64 beyond.
 #pragma once
 #include "common.cuh"
+#include "gelu.cuh"
 
 #define FOR_EACH_ELEMENT(INDEX)                                                       \
     for (INDEX e = (INDEX)blockIdx.x * blockDim.x + threadIdx.x,                      \

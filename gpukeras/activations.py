@@ -2,7 +2,7 @@
 import warnings
 
 from . import backend as K
-from .ops.math import erf
+from .ops import gelu as ops
 from .utils.generic_utils import deserialize_keras_object
 
 
@@ -91,9 +91,7 @@ swish = silu
 
 def gelu(x, approximate=False):
     """x * P(X <= x) for a normal X, or by tanh.  Hendrycks, Gimpel 2016, arXiv:1606.08415."""
-    if approximate:
-        return 0.5 * x * (1.0 + K.tanh(0.7978845608028654 * (x + 0.044715 * x ** 3)))
-    return 0.5 * x * (1.0 + erf(x * 0.7071067811865476))
+    return ops.gelu(x, approximate)
 
 
 def mish(x):

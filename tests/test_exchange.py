@@ -14,6 +14,7 @@ from gpukeras.layers import (
     Maximum, Multiply, Permute, PReLU, RepeatVector, Reshape, SeparableConv2D, SimpleRNN, Softmax,
     Subtract, ThresholdedReLU, TimeDistributed, UpSampling1D, UpSampling2D, ZeroPadding2D)
 from gpukeras.models import Model, Sequential
+from gpukeras.ops.gelu import gelu
 
 IMAGE, STEPS, ROW = (9, 8, 3), (6, 3), (5,)
 
@@ -23,6 +24,8 @@ FAMILIES = {
     "activations": (ROW, lambda: [Dense(6, activation=a) for a in (
         "elu", "selu", "softplus", "softsign", "tanh", "sigmoid", "hard_sigmoid", "exponential",
         "linear")]),
+    "gelu": (ROW, lambda: [Dense(6, activation="gelu"),
+                           Dense(6, activation=lambda x: gelu(x, approximate=True))]),
     "advanced activations": (ROW, lambda: [LeakyReLU(), ELU(0.5), PReLU(), ThresholdedReLU(0.1),
                                            Softmax()]),
     "regularised": (ROW, lambda: [Dense(4), BatchNormalization(), Dropout(0.5),

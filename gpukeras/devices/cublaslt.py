@@ -1,4 +1,4 @@
-"""Products with epilogues by cuBLASLt: bias, relu, relu's gradient, sums for a bias' gradient.
+"""Products with epilogues by cuBLASLt: bias, relu, gelu, their gradients, a bias' gradient.
 
 As in cublas.py our row-major C = A B is C' = B' A' to the library, so its rows are our columns:
 the bias it adds to each of its rows is ours for each column. Algorithms are asked for once per
@@ -12,13 +12,14 @@ from typing import Any, Callable
 
 from ..errors import DeviceError
 from ..ops.epilogue import mask_bytes
-from ..ops.record import Gemm
+from ..ops.record import WITH_AUX, WITHOUT_BIAS, Gemm
 from .cublas import COMPUTE_FLOAT32, COMPUTE_TF32, DATA_TYPES, WORKSPACE_BYTES, status_text
 from .driver import GemmCall
 from .libraries import find_library
 
 # cublasLtEpilogue_t
 EPILOGUE = {"bias": 4, "relu": 6, "relu mask": 134, "relu grad": 136, "relu grad sums": 152,
+            "gelu": 36, "gelu aux": 164, "gelu grad": 192, "gelu grad sums": 208,
             "sums of b": 256}
 # cublasLtMatmulDescAttributes_t
 TRANS_A, TRANS_B, EPILOGUE_KIND, BIAS_POINTER, AUX_POINTER, AUX_LD = 3, 4, 7, 8, 11, 12
@@ -125,11 +126,12 @@ class _Problem:
         self._set(TRANS_A, ctypes.c_int32(gemm.trans_b))
         self._set(TRANS_B, ctypes.c_int32(gemm.trans_a))
         self._set(EPILOGUE_KIND, ctypes.c_uint32(EPILOGUE[gemm.epilogue]))
-        if "mask" in gemm.epilogue or "grad" in gemm.epilogue:
-            self._set(AUX_LD, ctypes.c_int64(mask_bytes(gemm.n) * 8))
+        if gemm.epilogue in WITH_AUX:
+            mask = gemm.epilogue.startswith("relu")
+            self._set(AUX_LD, ctypes.c_int64(mask_bytes(gemm.n) * 8 if mask else gemm.n))
             # asked about without memory, the library assumes the alignment of ours: 256 bytes
             self._set(AUX_POINTER, ctypes.c_void_p(aux.ptr if aux is not None else 256))
-        if gemm.epilogue != "relu grad":
+        if gemm.epilogue not in WITHOUT_BIAS:
             self._set(BIAS_POINTER, ctypes.c_void_p(bias.ptr if bias is not None else 256))
         lda = gemm.lda or (gemm.m if gemm.trans_a else gemm.k)
         ldb = gemm.ldb or (gemm.k if gemm.trans_b else gemm.n)

@@ -17,7 +17,8 @@ def settle_epilogues(plans: dict[Step, LaunchPlan], driver: Driver) -> dict[Step
         gemms = [g for g in plan.steps if isinstance(g, Gemm) and g.epilogue]
         if gemms and plan.otherwise is not None:
             known = all(driver.fuses(g, math_mode()) for g in gemms)
-            read = [step.ins[g.aux.index] for g in gemms if isinstance(g.aux, In)]
+            read = [step.ins[g.aux.index] for g in gemms
+                    if isinstance(g.aux, In) and g.epilogue.startswith("relu")]
             if known and all(v in masks for v in read):
                 masks.update(step.outs[g.aux.index] for g in gemms if isinstance(g.aux, Out))
             else:

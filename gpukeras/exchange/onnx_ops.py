@@ -1,11 +1,13 @@
 """How each op is said in ONNX (operator set 18). To add one, add one row."""
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ..graph import Node, Placeholder, is_float
 from ..graph.op import Mark
-from ..ops import broadcast, elementwise, index, linalg, math, nn, reduce, scan, shape
+from ..ops import broadcast, elementwise, gelu, index, linalg, math, nn, reduce, scan, shape
 from .onnx_graph import END, GraphWriter
 from .onnx_windows import WINDOWS
 
@@ -39,6 +41,18 @@ def _log1p(writer, node, x):
 
 def _expm1(writer, node, x):
     return writer.emit("Sub", writer.emit("Exp", x), _number(writer, node, 1))
+
+
+def _gelu(writer, node, x):
+    def product(*names):
+        return functools.reduce(lambda a, b: writer.emit("Mul", a, b), names)
+    number = functools.partial(_number, writer, node)
+    if node.op.approximate:
+        bent = writer.emit("Add", x, product(x, x, x, number(gelu.CUBIC)))
+        p = writer.emit("Tanh", product(bent, number(gelu.SLOPE)))
+    else:
+        p = writer.emit("Erf", product(x, number(gelu.ROOT_HALF)))
+    return product(x, number(0.5), writer.emit("Add", p, number(1)))
 
 
 def _clip(writer, node, x):
@@ -260,7 +274,7 @@ TABLE = {
     Mark: _same, math.StopGradient: _same, math.Copy: _same, elementwise.Cast: _cast,
     math.Square: _square, math.Rsqrt: _chain("Sqrt", "Reciprocal"), math.Log1p: _log1p,
     math.Expm1: _expm1, math.Clip: _clip, math.ReluGrad: _relu_grad, math.NotEqual: _not_equal,
-    math.FloorDiv: _floor_div, math.Mod: _mod,
+    math.FloorDiv: _floor_div, math.Mod: _mod, gelu.Gelu: _gelu,
     broadcast.Reshape: _reshape, broadcast.ReshapeLike: _reshape_like,
     broadcast.DynamicReshape: _dynamic_reshape, broadcast.ExpandDims: _axes("Unsqueeze"),
     broadcast.Squeeze: _axes("Squeeze"), broadcast.BroadcastTo: _broadcast_to,

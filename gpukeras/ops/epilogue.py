@@ -1,7 +1,7 @@
-"""Matrix products with what follows them: bias, relu, their gradients. Made by passes/epilogues.py.
+"""Matrix products with what follows them: bias, relu, gelu, their gradients.
 
-On CUDA each is one call of cuBLASLt, or where that knows no such call, a product and a kernel or
-two (epilogue.cu, reduce.cu).
+Made by passes/epilogues.py. On CUDA each is one call of cuBLASLt, or where that knows no such
+call, a product and a kernel or two (epilogue.cu, reduce.cu).
 """
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..errors import ShapeError
 from ..graph import TensorType
 from ..graph.op import Op
 from .broadcast import Sum
+from .gelu import probability, slope
 from .linalg import Dot
 from .plans import THREADS, defines, grid_for
 from .plans_reduce import plan_sum
@@ -69,6 +70,27 @@ def plan_dot_sums(op: "DotSums", ins: Types, outs: Types) -> LaunchPlan:
     one = replace(product, epilogue="sums of b", bias=Out(1))
     more, temps = _column_sums(In(1), ins[1], Out(1), outs[1])
     return LaunchPlan((one,), otherwise=LaunchPlan((product, *more), temps))
+
+
+def plan_dot_gelu(op: "DotGelu", ins: Types, outs: Types) -> LaunchPlan:
+    product, y = _product(op, ins, outs), outs[0]
+    before = Out(1) if op.aux else Out(0)
+    one = replace(product, epilogue="gelu aux" if op.aux else "gelu", bias=In(2),
+                  aux=Out(1) if op.aux else None)
+    add = Launch("gelu_fwd", grid_for(y.size), (THREADS,),
+                 (In(2), before, Out(0), np.int64(y.size), np.int32(y.shape[1])),
+                 defines=defines(T=y.dtype))
+    return LaunchPlan((one,), otherwise=LaunchPlan((replace(product, c=before), add)))
+
+
+def plan_dot_gelu_grad(op: "DotGeluGrad", ins: Types, outs: Types) -> LaunchPlan:
+    product, g = _product(op, ins, outs), outs[0]
+    one = replace(product, epilogue="gelu grad sums" if op.sums else "gelu grad", aux=In(2),
+                  bias=Out(1) if op.sums else None)
+    bend = Launch("gelu_bwd", grid_for(g.size), (THREADS,), (In(2), Out(0), np.int64(g.size)),
+                  defines=defines(T=g.dtype))
+    more, temps = _column_sums(Out(0), g, Out(1), outs[1]) if op.sums else ((), ())
+    return LaunchPlan((one,), otherwise=LaunchPlan((product, bend, *more), temps))
 
 
 class _Epilogue(Op):
@@ -135,6 +157,49 @@ class DotReluGrad(_Epilogue):
 
     def numpy(self, a, b, y, mask):
         g = self.multiply(a, b) * (y > 0)
+        return (g, g.sum(0, dtype=g.dtype)) if self.sums else g
+
+
+class DotGelu(_Epilogue):
+    """y = gelu(a @ b + bias), by tanh; with `aux` also what the gelu is taken of.
+
+    (a, b, bias (n,)) -> y (m, n)[, a @ b + bias]; n a multiple of 8.
+    """
+
+    params = ("trans_a", "trans_b", "aux")
+    aux = False
+    cuda = Kernel("epilogue.cu", plan_dot_gelu)
+
+    def infer(self, a: TensorType, b: TensorType, bias: TensorType):
+        y = self.product(a, b)
+        if bias.shape != y.shape[1:] or bias.dtype != y.dtype:
+            raise ShapeError(f"got a bias {bias}, expected {y.with_shape(y.shape[1:])}")
+        return (y, y) if self.aux else y
+
+    def numpy(self, a, b, bias):
+        x = self.multiply(a, b) + bias
+        y = x * probability(x, approximate=True)
+        return (y, x) if self.aux else y
+
+
+class DotGeluGrad(_Epilogue):
+    """g = (a @ b) * gelu'(x), by tanh; with `sums` also the sums of g over its rows.
+
+    (a, b, x (m, n)) -> g (m, n)[, sums (n,)]; n a multiple of 8.
+    """
+
+    params = ("trans_a", "trans_b", "sums")
+    sums = False
+    cuda = Kernel("epilogue.cu", plan_dot_gelu_grad)
+
+    def infer(self, a: TensorType, b: TensorType, x: TensorType):
+        g = self.product(a, b)
+        if x != g:
+            raise ShapeError(f"got the gelu's input {x}, expected {g}")
+        return (g, g.with_shape(g.shape[1:])) if self.sums else g
+
+    def numpy(self, a, b, x):
+        g = self.multiply(a, b) * slope(x, approximate=True)
         return (g, g.sum(0, dtype=g.dtype)) if self.sums else g
 
 

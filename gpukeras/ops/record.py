@@ -135,15 +135,22 @@ class Gemm:
     aux: Ref | None = None
 
 
-# What may follow a product, by what `bias` (n,) and `aux` (a mask, one bit an element) are to it.
+# What may follow a product, by what `bias` (n,) and `aux` are to it. aux of a relu: a mask, one bit
+# an element; of a gelu (by tanh): what it was taken of, as C.
 EPILOGUES = {
     "bias": "C + bias",
     "relu": "relu(C + bias)",
     "relu mask": "relu(C + bias), aux = where that is positive",
     "relu grad": "C where aux is set, else 0",
     "relu grad sums": "C where aux is set, else 0; bias = its sums over rows",
+    "gelu": "gelu(C + bias)",
+    "gelu aux": "gelu(C + bias), aux = C + bias",
+    "gelu grad": "C * gelu'(aux)",
+    "gelu grad sums": "C * gelu'(aux); bias = its sums over rows",
     "sums of b": "C; bias = the sums of op(B) over its k rows",
 }
+WITH_AUX = ("relu mask", "relu grad", "relu grad sums", "gelu aux", "gelu grad", "gelu grad sums")
+WITHOUT_BIAS = ("relu grad", "gelu grad")
 
 
 @dataclass(frozen=True)

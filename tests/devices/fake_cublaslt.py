@@ -1,5 +1,6 @@
 """A stand-in for cuBLASLt over host memory: column-major, as its documentation says."""
 import ctypes
+import functools
 import itertools
 
 import numpy as np
@@ -8,7 +9,7 @@ from fakes import NAMES, column_major
 from gpukeras.graph.halves import convert, numpy_dtype, plain
 
 OK, NOT_SUPPORTED = 0, 15
-RELU, BIAS, D_RELU, B_GRAD, AUX, B_GRAD_A = 2, 4, 8, 16, 128, 256
+RELU, BIAS, D_RELU, B_GRAD, GELU, D_GELU, AUX, B_GRAD_A = 2, 4, 8, 16, 32, 64, 128, 256
 
 
 class FakeCublasLt:
@@ -98,6 +99,8 @@ class FakeCublasLt:
             bias = column_major(problem[8], rows, 1, rows, dtype)[:, 0]
         if kind & BIAS:
             result = result + plain(bias)[:, None]
+        if kind & (GELU | D_GELU):
+            return self._gelu(kind, problem, result, bias if kind & B_GRAD else None, dtype)
         if kind & AUX:
             assert problem[12] % 128 == 0 and problem[12] >= rows
             bits = column_major(problem[11], problem[12] // 8, result.shape[1], problem[12] // 8,
@@ -114,3 +117,20 @@ class FakeCublasLt:
         if kind & B_GRAD_A:
             bias[...] = convert(x.sum(1), dtype)
         return result
+
+    def _gelu(self, kind, problem, result, bias, dtype):
+        """aux: what the gelu is taken of, a matrix like the result."""
+        torch = __import__("torch")
+        gelu = functools.partial(torch.nn.functional.gelu, approximate="tanh")
+        if kind & AUX:
+            assert problem[12] % 8 == 0 and problem[12] >= len(result)
+            x = column_major(problem[11], *result.shape, problem[12], dtype)
+        if kind & GELU:
+            if kind & AUX:
+                x[...] = convert(result, dtype)
+            return gelu(torch.tensor(result)).numpy()
+        at = torch.tensor(np.ascontiguousarray(plain(x).astype("f4")), requires_grad=True)
+        gelu(at).backward(torch.tensor(np.ascontiguousarray(result)))
+        if kind & B_GRAD:
+            bias[...] = convert(at.grad.numpy().sum(1), dtype)
+        return at.grad.numpy()

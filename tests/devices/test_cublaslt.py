@@ -14,7 +14,7 @@ from gpukeras.graph.halves import convert, numpy_dtype, plain
 from gpukeras.ops.epilogue import mask_bytes
 from gpukeras.ops.record import EPILOGUES, Gemm, In, Out
 
-M, N, K = 6, 150, 5
+M, N, K = 6, 152, 5
 
 
 def memory(driver, dtype, trans_a, trans_b):
@@ -23,7 +23,12 @@ def memory(driver, dtype, trans_a, trans_b):
     shapes = ((K, M) if trans_a else (M, K), (N, K) if trans_b else (K, N), (M, N), (N,))
     arrays = [convert(rng.standard_normal(s), numpy_dtype(dtype)) for s in shapes]
     mask = rng.integers(0, 256, (M, mask_bytes(N)), dtype=np.uint8)
-    return [driver.to_device(a) for a in (*arrays, mask)]
+    before = convert(rng.standard_normal((M, N)), numpy_dtype(dtype))
+    return [driver.to_device(a) for a in (*arrays, mask, before)]
+
+
+def aux_of(epilogue, mask, before):
+    return before if epilogue.startswith("gelu") else mask
 
 
 @pytest.mark.parametrize("dtype", cublaslt.TYPES)
@@ -33,11 +38,11 @@ def test_epilogues_are_those_of_the_emulated_device(epilogue, trans, dtype):
     driver, library, results = EmuDriver(), FakeCublasLt(), []
     lt = CublasLt(library, 1234, 5678)
     for bind in (driver.bind_gemm, lt.bind):
-        a, b, c, bias, mask = memory(driver, dtype, *trans)
+        a, b, c, bias, mask, before = memory(driver, dtype, *trans)
         bind(GemmCall(a, b, c, M, N, K, *trans, 1.0, 0.0, dtype=dtype, epilogue=epilogue,
-                      bias=bias, aux=mask))()
+                      bias=bias, aux=aux_of(epilogue, mask, before)))()
         bits = np.unpackbits(driver.download(mask), axis=1, bitorder="little")[:, :N]
-        results.append([plain(driver.download(x)) for x in (c, bias)] + [bits])
+        results.append([plain(driver.download(x)) for x in (c, bias, before)] + [bits])
     limit = {"float16": 1e-2, "bfloat16": 0.1}.get(dtype, 1e-5)
     for got, want in zip(results[1], results[0]):
         np.testing.assert_allclose(got, want, rtol=limit, atol=limit)
@@ -47,8 +52,8 @@ def test_epilogues_are_those_of_the_emulated_device(epilogue, trans, dtype):
 def test_what_the_emulated_device_does_is_what_numpy_says():
     """Truth for the test above, for one type."""
     driver = EmuDriver()
-    for epilogue in EPILOGUES:
-        a, b, c, bias, mask = memory(driver, "float32", False, False)
+    for epilogue in (e for e in EPILOGUES if not e.startswith("gelu")):
+        a, b, c, bias, mask, _ = memory(driver, "float32", False, False)
         x, y, v = (driver.download(t).astype("f8") for t in (a, b, bias))
         old = np.unpackbits(driver.download(mask), axis=1, bitorder="little")[:, :N]
         driver.bind_gemm(GemmCall(a, b, c, M, N, K, epilogue=epilogue, bias=bias, aux=mask))()
@@ -61,6 +66,33 @@ def test_what_the_emulated_device_does_is_what_numpy_says():
         if epilogue == "relu mask":
             new = np.unpackbits(driver.download(mask), axis=1, bitorder="little")[:, :N]
             np.testing.assert_array_equal(new, z + v > 0)
+
+
+@pytest.mark.parametrize("epilogue", [e for e in EPILOGUES if e.startswith("gelu")])
+def test_gelus_of_the_emulated_device_are_torchs(epilogue):
+    torch = pytest.importorskip("torch")
+    driver = EmuDriver()
+    a, b, c, bias, _, before = memory(driver, "float32", False, False)
+    x, y, v, w = (torch.tensor(driver.download(t).astype("f8")) for t in (a, b, bias, before))
+    driver.bind_gemm(GemmCall(a, b, c, M, N, K, epilogue=epilogue, bias=bias, aux=before))()
+    z = x @ y
+    if "grad" in epilogue:
+        w.requires_grad_()
+        torch.nn.functional.gelu(w, approximate="tanh").backward(z)
+        want, sums = w.grad, w.grad.sum(0) if epilogue.endswith("sums") else v
+    else:
+        want, sums = torch.nn.functional.gelu(z + v, approximate="tanh"), v
+    kept = z + v if epilogue == "gelu aux" else w.detach()
+    for got, right in ((c, want), (bias, sums), (before, kept)):
+        np.testing.assert_allclose(driver.download(got), right, rtol=1e-5, atol=1e-5)
+
+
+def test_a_gelu_keeps_rows_that_the_library_can_align():
+    driver = EmuDriver()
+    a, b, c, bias, _, before = memory(driver, "float32", False, False)
+    with pytest.raises(DeviceError, match="rows of 150 elements in aux, expected a multiple of 8"):
+        driver.bind_gemm(GemmCall(a, b, c, M, 150, K, epilogue="gelu aux", bias=bias,
+                                  aux=before))()
 
 
 def gemm(**changes):
@@ -82,7 +114,7 @@ def test_algorithms_are_asked_for_once_and_refusals_are_remembered():
 def test_descriptors_are_freed_with_the_call():
     driver, library = EmuDriver(), FakeCublasLt()
     lt = CublasLt(library, 0, 0)
-    a, b, c, bias, mask = memory(driver, "float32", False, False)
+    a, b, c, bias, mask, before = memory(driver, "float32", False, False)
     call = lt.bind(GemmCall(a, b, c, M, N, K, epilogue="bias", bias=bias, math="tf32"))
     call()
     assert len(library.live) == 4 and library.calls[0][1] == cublas.COMPUTE_TF32
@@ -94,9 +126,9 @@ def test_descriptors_are_freed_with_the_call():
 
 def test_failures_are_named():
     driver = EmuDriver()
-    a, b, c, bias, mask = memory(driver, "float32", False, False)
+    a, b, c, bias, mask, before = memory(driver, "float32", False, False)
     call = GemmCall(a, b, c, M, N, K, epilogue="bias", bias=bias)
-    with pytest.raises(DeviceError, match="cuBLASLt has no 'bias' for a product of float32, 6x150"):
+    with pytest.raises(DeviceError, match="cuBLASLt has no 'bias' for a product of float32, 6x152"):
         CublasLt(FakeCublasLt(refuses={4}), 0, 0).bind(call)
     library = FakeCublasLt()
     run = CublasLt(library, 0, 0)

@@ -2,7 +2,7 @@
 import numpy as np
 from check import SIZES, Case
 
-from gpukeras.ops.epilogue import DotBias, DotReluGrad, DotSums
+from gpukeras.ops.epilogue import DotBias, DotGelu, DotGeluGrad, DotReluGrad, DotSums
 from gpukeras.ops.linalg import BatchDot, CutDot, Dot
 
 BOTH = [(False, False), (False, True), (True, False), (True, True)]
@@ -37,6 +37,14 @@ CASES = [
       for sums in (False, True)),
     Case(DotReluGrad(False, True, True), relu_grad(700, 10, 6, (False, True)), grad=False,
          tolerance=3),
+    *(Case(DotGelu(*t, aux), (*factors((5, 7), (7, 24), t), (24,)), grad=False, dtypes=HALF)
+      for t in BOTH for aux in (False, True)),
+    *(Case(DotGelu(False, False, aux), ((n, 5), (5, 40), (40,)), grad=False, dtypes=HALF)
+      for n in SIZES[1:5] for aux in (False, True)),
+    *(Case(DotGeluGrad(*t, sums), (*factors((9, 6), (6, 40), t), (9, 40)), grad=False)
+      for t in BOTH for sums in (False, True)),
+    Case(DotGeluGrad(False, True, True), (*factors((700, 6), (6, 16), (False, True)), (700, 16)),
+         grad=False, tolerance=3),
     *(Case(DotSums(ta), factors((5, n), (n, 6), (ta, False)), grad=False, dtypes=HALF,
            tolerance=3) for n in SIZES[1:] for ta in (False, True)),
     *(Case(Dot(*t), factors((5, 7), (7, 6), t), dtypes=("float32", "float64")) for t in BOTH),

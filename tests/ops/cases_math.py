@@ -4,12 +4,14 @@ from check import SIZES, Case
 
 from gpukeras.graph import Mark
 from gpukeras.ops import math as m
+from gpukeras.ops.gelu import Gelu, GeluGrad
 
 X = np.random.default_rng(3).standard_normal((4, 33))
 X = X + 0.05 * np.sign(X)                          # no number near a kink
 POSITIVE = np.abs(X) + 0.3
 A, B = X, X[::-1].copy() * 1.7 + 0.01
 CLOSE = np.array([[1.0, 2.0, np.nan, -0.0], [1.0, 3.0, np.nan, 0.0]])
+FAR = np.array([-30.0, -8, -3, 0, 3, 8, 30])
 TRUTH = X > 0
 WHOLE = np.array([[-7, 7, 3, -3, 0]])
 ONE = (m.Neg, m.Abs, m.Sign, m.Square, m.Exp, m.Expm1, m.Sin, m.Cos, m.Tanh, m.Sigmoid, m.Softplus,
@@ -35,6 +37,10 @@ CASES = [
     Case(m.LogicalNot(), (TRUTH,), grad=False),
     Case(m.IsNan(), (CLOSE,), grad=False),
     Case(m.ReluGrad(), (A, B), grad=False),
+    *(Case(Gelu(tanh), (X,), batch=True) for tanh in (False, True)),
+    *(Case(GeluGrad(tanh), (A, B), batch=True) for tanh in (False, True)),
+    *(Case(op(tanh), given, grad=False) for tanh in (False, True)
+      for op, given in ((Gelu, (FAR,)), (GeluGrad, (np.ones(7), FAR)))),
     Case(m.Clip(-0.5, 0.75), (X,)),
     Case(m.Cast("float32"), (X,), grad=False),
     Case(m.Cast("int32"), (X * 10,), grad=False),
