@@ -22,6 +22,14 @@ def device(request):
     devices.use(before)
 
 
+@pytest.fixture
+def on():
+    """on(device): makes it the current one until the test ends."""
+    first = devices.use(None)
+    yield devices.use
+    devices.use(first)
+
+
 def _or_skip(item):
     """Without a C++ compiler there is no emulator: its tests are skipped, and say why."""
     try:

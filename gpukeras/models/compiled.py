@@ -209,6 +209,14 @@ def _check_keys(what, given, names):
                          f"{list(names)}" + (f". Did you mean {near[0]!r}?" if near else ""))
 
 
+def _one_per_output(what, given, names, word="output"):
+    if len(given) != len(names):
+        raise ValueError(f"When passing a list as {what}, it should have one entry per model "
+                         f"{word}. The model has {len(names)} outputs, but you passed "
+                         f"{what}={given}")
+    return list(given)
+
+
 def _per_output_loss(loss, names):
     loss = {} if loss is None else loss
     if isinstance(loss, dict) and "class_name" not in loss:
@@ -220,11 +228,7 @@ def _per_output_loss(loss, names):
                               f"any data to be passed to {name}.", stacklevel=5)
         return [loss.get(name) for name in names]
     if isinstance(loss, (list, tuple)):
-        if len(loss) != len(names):
-            raise ValueError("When passing a list as loss, it should have one entry per model "
-                             "outputs. The "
-                             f"model has {len(names)} outputs, but you passed loss={loss}")
-        return list(loss)
+        return _one_per_output("loss", loss, names, "outputs")
     return [loss] * len(names)
 
 
@@ -235,11 +239,7 @@ def _loss_weights(weights, names):
         _check_keys("loss_weights", weights, names)
         return [weights.get(name, 1.0) for name in names]
     if isinstance(weights, (list, tuple)):
-        if len(weights) != len(names):
-            raise ValueError("When passing a list as loss_weights, it should have one entry per "
-                             f"model output. The model has {len(names)} outputs, but you passed "
-                             f"loss_weights={weights}")
-        return list(weights)
+        return _one_per_output("loss_weights", weights, names)
     raise TypeError(f"Could not interpret loss_weights argument: {weights} - expected a list or a "
                     "dict by output name.")
 
@@ -249,11 +249,7 @@ def _modes(mode, names):
         _check_keys("sample_weight_mode", mode, names)
         return [mode.get(name) for name in names]
     if isinstance(mode, (list, tuple)):
-        if len(mode) != len(names):
-            raise ValueError("When passing a list as sample_weight_mode, it should have one entry "
-                             f"per model output. The model has {len(names)} outputs, but you "
-                             f"passed sample_weight_mode={mode}")
-        return list(mode)
+        return _one_per_output("sample_weight_mode", mode, names)
     return [mode] * len(names)
 
 

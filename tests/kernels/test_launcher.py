@@ -16,14 +16,6 @@ from gpukeras.ops.rnn import Lstm
 from gpukeras.ops.scan import scan
 
 
-@pytest.fixture
-def on():
-    """on(device): makes it the current one until the test ends."""
-    first = devices.use(None)
-    yield devices.use
-    devices.use(first)
-
-
 def emulated(**kwargs):
     return KernelDevice(EmuDriver(**kwargs))
 

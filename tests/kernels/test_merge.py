@@ -15,13 +15,6 @@ from gpukeras.ops import broadcast, index, linalg, math, nn, reduce, shape
 from gpukeras.ops.record import In, Kernel, Out, Tickets
 
 
-@pytest.fixture
-def on():
-    first = devices.use(None)
-    yield devices.use
-    devices.use(first)
-
-
 def many_steps(x, w, labels):
     """Small steps of all kinds: fused, reductions, softmax, copies of boxes, gathers."""
     y = linalg.dot(x, w)

@@ -6,20 +6,15 @@ import sys
 import time
 
 import pytest
+from own_process import HERE, run
 
 from gpukeras.utils.io_utils import atomic_write
 
-HERE = pathlib.Path(__file__).resolve().parent
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 def kill_trainings(folder, kills, seed):
-    env = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "GPUKERAS_DEVICE": "cpu",
-           "GPUKERAS_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, str(HERE / "training_to_kill.py"), str(folder),
-                           str(kills), str(seed)], env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return int(done.stdout)
+    return int(run("training_to_kill.py", folder, kills, seed))
 
 
 def test_a_few_kills(tmp_path):

@@ -16,14 +16,6 @@ X = RNG.uniform(-1, 1, (22, 6)).astype("f4")
 Y = np.eye(3, dtype="f4")[RNG.randint(0, 3, 22)]                   # batches of 8, 8 and 6
 
 
-@pytest.fixture
-def on():
-    """on(device): makes it the current one until the test ends."""
-    first = devices.use(None)
-    yield devices.use
-    devices.use(first)
-
-
 def network(seed=4, units=5):
     np.random.seed(seed)
     model = Sequential([layers.Dense(units, activation="tanh", input_shape=(6,)),

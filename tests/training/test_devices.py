@@ -17,14 +17,6 @@ IMAGES = RNG.uniform(-1, 1, (22, 8, 8, 1)).astype("float32")
 KINDS = np.eye(3, dtype="float32")[RNG.randint(0, 3, 22)]
 
 
-@pytest.fixture
-def on():
-    """on(device): makes it the current one until the test ends."""
-    first = devices.use(None)
-    yield devices.use
-    devices.use(first)
-
-
 def emulated(**arguments):
     return KernelDevice(EmuDriver(**arguments))
 
