@@ -23,7 +23,7 @@ warnings.filterwarnings('ignore')
 
 TOPICS = ('layers', 'more_layers', 'conv_lstm', 'pieces', 'training', 'text', 'files', 'mistakes',
           'projects', 'generators', 'ctc', 'recurrent', 'api', 'recipes', 'zoo', 'lambdas',
-          'applications')
+          'applications', 'forecasts')
 
 
 def main(topics):
