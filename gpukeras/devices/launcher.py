@@ -19,6 +19,7 @@ from ..passes.schedule import Schedule, Step, Value
 from ..passes.target import CUDA
 from .array import RAW, DeviceArray
 from .base import Device, Executable
+from .batches import Batches
 from .check import checked
 from .codegen import FusedModule, launch_shape
 from .driver import Driver, Graph, gemm_call
@@ -31,6 +32,7 @@ from .tuning import Tuner
 Call = Callable[[], None]
 _said: set[str] = set()      # why graphs were not captured: once each
 ALIGN = 256                  # bytes, between values that share an allocation
+KEPT = 2                     # numbers of batches whose memory and graph an executable keeps
 
 
 class KernelDevice(Device):
@@ -113,7 +115,7 @@ class KernelExecutable(Executable):
         self._runs += 1
         self.device.changes += 1
         if self._runs == 2 and self._graph is None:
-            self._graph = self._capture()
+            self._graph = self.captured(self.calls)
         if self._graph is not None:
             self._graph.launch()
             return
@@ -124,13 +126,21 @@ class KernelExecutable(Executable):
         """Runs without inputs; one graph of all of them when this number comes back."""
         graph = self._graphs.get(times)
         if graph is None and times in self._graphs:
-            graph = self._graphs[times] = self._capture(times)
+            graph = self._graphs[times] = self.captured(self.calls * times)
         if graph is not None:
             self.device.changes += 1
             graph.launch()
             return
         self._graphs.setdefault(times)
         super().repeat(times)
+
+    def batches(self, times: int) -> Batches:
+        """So many runs, each on inputs of its own; the last numbers asked for are kept."""
+        if times not in self._batches:
+            while len(self._batches) >= KEPT:
+                del self._batches[next(iter(self._batches))]
+            self._batches[times] = Batches(self, times)
+        return self._batches[times]
 
     def fetch(self) -> list[np.ndarray]:
         return [plain(self.driver.download(a)) for a in self.outputs]
@@ -155,9 +165,10 @@ class KernelExecutable(Executable):
     def _forget_graphs(self) -> None:
         self._runs, self._graph, self._replays = 0, None, True
         self._graphs: dict[int, Graph | None] = {}         # by number of runs; None: came once
+        self._batches: dict[int, Batches] = {}
 
-    def _capture(self, times: int = 1) -> Graph | None:
-        """A graph of so many runs; None if it is not wanted, or cannot be: then a line says why."""
+    def captured(self, calls: Sequence[Call]) -> Graph | None:
+        """A graph of the calls; None if it is not wanted, or cannot be: then a line says why."""
         if flag("GPUKERAS_REPLAY") == "0" or self._checking or not (self.calls and self._replays):
             return None
         if self.host_steps:
@@ -167,7 +178,7 @@ class KernelExecutable(Executable):
             return None
         try:
             with self.driver.capture() as graph:
-                for call in self.calls * times:
+                for call in calls:
                     call()
         except (DeviceError, KernelError, RuntimeError, NotImplementedError) as error:
             self._give_up(f"the capture failed: {error}")

@@ -31,6 +31,10 @@ class Feed:
         """What the progress bar counts up to."""
         return self.steps
 
+    def outputs(self):
+        """Run the step on what `take` made ready, and bring its outputs."""
+        return self.run().fetch()
+
     def begin(self):
         """Start an epoch."""
 
@@ -134,6 +138,8 @@ class ArrayFeed(Feed):
 class StreamFeed(ArrayFeed):
     """Arrays that a GPU cannot hold at once: the next batch is on its way while a step runs."""
 
+    at_once = 1                                    # most batches of one launch
+
     def __init__(self, step, arrays, batch_size, shuffle=False):
         super().__init__(step, arrays, batch_size, shuffle)
         self.step = self.step.fed_with_shorter(arrays)
@@ -147,18 +153,43 @@ class StreamFeed(ArrayFeed):
         self._sent = None
 
     def run(self):
-        start, end = self._now
-        executable = self.step.bind(tuple((end - start, *x.shape[1:]) for x in self.arrays))
-        if self._sent != self._now:                # the first of an epoch
+        return self._run([self._now])
+
+    def run_all(self, bounds):
+        """Run the step on several batches, those of one size in one launch; yields what it ran."""
+        for _, same in itertools.groupby(bounds, _size):
+            same = list(same)
+            for i in range(0, len(same), self.at_once):
+                yield self._run(same[i:i + self.at_once])
+
+    def run_together(self, batches):
+        """Prepare for so many batches in one launch, if a quarter of the free memory holds them:
+        two on their way, those the device works on, and as much for results."""
+        used, total = current_device().driver.memory_info()
+        need = sum(4 * x[:1].nbytes for x in self.arrays) * self.batch_size * batches
+        self.at_once = batches if need <= (total - used) // 4 else 1
+
+    def _run(self, bounds):
+        """Run the step on batches of one size."""
+        start, end = bounds[0][0], bounds[-1][1]
+        executable = self.step.bind(tuple((_size(bounds[0]), *x.shape[1:]) for x in self.arrays))
+        if self._sent != (start, end):             # the first of an epoch
             self._inlet.forget()
-            self._send(self._now)
+            self._send((start, end))
+        if len(bounds) > 1:
+            executable = executable.batches(len(bounds))
         self._inlet.receive(executable.inputs)
         executable.run(())
-        following = start // self.batch_size + 1
+        following = self._following(start // self.batch_size + len(bounds))
         self._sent = None
-        if following < self.steps:
-            self._send(self.bounds[following])
+        if following:
+            self._send((following[0][0], following[-1][1]))
         return executable
+
+    def _following(self, i):
+        """The batches from `i` on that will run together: those of one size."""
+        found = self.bounds[i:i + self.at_once]
+        return [b for b in found if _size(b) == _size(found[0])]
 
     def close(self):
         self._inlet.forget()
@@ -197,9 +228,14 @@ class ResidentFeed(ArrayFeed):
         self.step.resident.run(end - start)
 
     def run_all(self, bounds):
-        """Run the step on several batches."""
-        for size, same in itertools.groupby(end - start for start, end in bounds):
+        """Run the step on several batches, those of one size in one launch."""
+        for size, same in itertools.groupby(map(_size, bounds)):
             self.step.resident.run(size, len(list(same)))
+            yield None
+
+
+def _size(bounds):
+    return bounds[1] - bounds[0]
 
 
 def training_feed(step, arrays, batch_size, shuffle):
@@ -252,6 +288,8 @@ class Together:
     def __init__(self, feed, together):
         self.feed, self.together = feed, together
         self._batches = []
+        if hasattr(feed, "run_together"):
+            feed.run_together(together)
 
     def __getattr__(self, name):
         return getattr(self.feed, name)
@@ -264,11 +302,20 @@ class Together:
         return size
 
     def run(self):
+        for _ in self._runs():
+            pass
+
+    def outputs(self):
+        parts = [done.fetch() for done in self._runs()]
+        return [np.concatenate(ys) if len(ys) > 1 else ys[0] for ys in zip(*parts, strict=True)]
+
+    def _runs(self):
+        """What was run, one after the other."""
         if hasattr(self.feed, "run_all"):
-            self.feed.run_all(self._batches)
+            yield from self.feed.run_all(self._batches)
             return
         for self.feed._now in self._batches:
-            self.feed.run()
+            yield self.feed.run()
 
 
 def together(model, feed):

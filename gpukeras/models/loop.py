@@ -177,6 +177,7 @@ def evaluate(model, feed, *, callbacks=None, verbose=0, params=None):
 
 def predict(model, feed, *, callbacks=None, verbose=0, params=None):
     """List of arrays, the outputs for all samples."""
+    feed = together(model, feed)
     callbacks = _configured(model, callbacks, feed, verbose, params)
     bar = Progbar(target=feed.target) if verbose == 1 else None
     begins = callbacks.wants("on_predict_batch_begin")
@@ -184,17 +185,18 @@ def predict(model, feed, *, callbacks=None, verbose=0, params=None):
     results, seen = _Results(feed), 0
     callbacks.on_predict_begin()
     feed.begin()
-    for i in range(feed.steps):
+    for i in range(0, feed.steps, feed.together):
         size = feed.take(i)
         if begins:
             callbacks.on_predict_batch_begin(i, {"batch": i, "size": size})
-        outputs = feed.run().fetch()
+        outputs = feed.outputs()
         results.add(seen, size, outputs)
         seen += size
+        last = min(i + feed.together, feed.steps) - 1
         if ends:
-            callbacks.on_predict_batch_end(i, {"batch": i, "size": size, "outputs": outputs})
+            callbacks.on_predict_batch_end(last, {"batch": last, "size": size, "outputs": outputs})
         if bar:
-            bar.update(i + 1 if feed.units == "steps" else seen)
+            bar.update(last + 1 if feed.units == "steps" else seen)
     feed.end()
     callbacks.on_predict_end()
     return results.arrays()

@@ -96,6 +96,96 @@ def test_evaluation_is_grouped_alike(device):
     np.testing.assert_array_equal(found, network().evaluate(X, Y, batch_size=8, verbose=0))
 
 
+def test_prediction_is_grouped_alike(device):
+    calls = []
+    watch = LambdaCallback()
+    watch.on_predict_batch_begin = lambda batch, logs: calls.append(batch)
+    watch.on_predict_batch_end = lambda batch, logs: calls.append((batch, logs["outputs"][0]))
+    model = network(steps_per_execution=4)
+    found = model.predict(X, batch_size=8, callbacks=[watch])
+    # tf.keras 2.15 calls with these numbers, and the outputs of all batches since the last call
+    assert calls[::2] == [0, 4, 8] and [c[0] for c in calls[1::2]] == [3, 7, 10]
+    np.testing.assert_array_equal(np.concatenate([c[1] for c in calls[1::2]]), found)
+    np.testing.assert_array_equal(found, network().predict(X, batch_size=8))
+
+
+@pytest.mark.parametrize("steps", [3, 50])
+def test_whatever_the_grouping_results_are_those_of_single_batches(steps, device):
+    found = []
+    for arguments in ({}, {"steps_per_execution": steps}):
+        model = network(**arguments)
+        found.append([f(model, x) for x in (X, X[::-1], X + 1) for f in (       # queued, captured,
+            lambda model, x: model.predict(x, batch_size=8),                    # replayed
+            lambda model, x: model.evaluate(x, Y, batch_size=8, verbose=0))])
+    for single, several in zip(*found, strict=True):
+        np.testing.assert_array_equal(single, several)
+
+
+def test_generators_predict_and_evaluate_in_groups(device):
+    def batches(of):
+        while True:
+            for i in range(0, 80, 8):
+                yield of(i)
+
+    found = []
+    for steps in (1, 4):
+        model = network(steps_per_execution=steps)
+        found.append((model.predict_generator(batches(lambda i: X[i:i + 8]), steps=10),
+                      model.evaluate_generator(batches(lambda i: (X[i:i + 8], Y[i:i + 8])),
+                                               steps=10)))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def launches(run, *, free=None, **arguments):
+    """Graph launches of the third of three runs on the emulated device; `free`: its memory."""
+    before = devices.use(devices.make(Choice("emu", "in a test")))
+    try:
+        driver = devices.current().driver
+        if free is not None:
+            driver.memory_info = lambda: (0, free)
+        model = network(**arguments)
+        for _ in range(3):
+            driver.counters.reset()
+            result = run(model)
+        return driver.counters.graph_launches, driver.counters.uploads, result
+    finally:
+        devices.use(before)
+
+
+def test_one_launch_predicts_several_batches():
+    single, several = (launches(lambda model: model.predict(X, batch_size=8),
+                                steps_per_execution=n) for n in (1, 5))
+    # 11 batches are 5 + 5 + (the short one alone)
+    assert (single[0], several[0]) == (11, 3)
+    np.testing.assert_array_equal(single[2], several[2])
+
+
+def test_one_launch_evaluates_several_batches():
+    def run(model):
+        return model.evaluate(X, Y, batch_size=8, verbose=0)
+    single, several = (launches(run, steps_per_execution=n) for n in (1, 5))
+    assert (single[0], several[0]) == (11, 3)
+    np.testing.assert_array_equal(single[2], several[2])
+
+
+def test_batches_that_do_not_fit_together_run_one_by_one():
+    found = launches(lambda model: model.predict(X, batch_size=8), steps_per_execution=5,
+                     free=4 * 5 * 4 * X[:8].nbytes - 1)
+    assert found[0] == 11
+    np.testing.assert_allclose(found[2], network().predict(X, batch_size=8), rtol=1e-5)
+
+
+def test_data_too_large_for_the_device_train_in_groups_as_well():
+    def run(model):
+        history = model.fit(X, Y, batch_size=8, epochs=1, verbose=0, shuffle=False)
+        return history.history["loss"], model.get_weights()
+    single, several = (launches(run, steps_per_execution=n, free=4 * (X.nbytes + Y.nbytes) - 4)
+                       for n in (1, 2))
+    assert (single[0], several[0]) == (11, 6)
+    same(single[2], several[2])
+
+
 def test_training_stops_between_executions(device):
     ends = []
 
