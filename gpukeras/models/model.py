@@ -56,9 +56,9 @@ class Model(GeneratorMethods, Network):
             weighted_metrics: like `metrics`, for metrics that see sample and class weights.
             target_tensors: tensors to use for the targets, which then need no data; or
                 placeholders; list or dict by output name.
-            steps_per_execution: as a keyword, how many batches `fit`, `evaluate` and `predict` run between
-                two calls of the callbacks: one launch on a GPU. As in tf.keras, `on_batch_begin`
-                gets the number of the first of them, `on_batch_end` of the last.
+            steps_per_execution: as a keyword, how many batches `fit`, `evaluate` and `predict` run
+                between two calls of the callbacks: one launch on a GPU. As in tf.keras,
+                `on_batch_begin` gets the number of the first of them, `on_batch_end` of the last.
 
         # Raises
             ValueError: for unknown names, or lists that do not fit the outputs.
