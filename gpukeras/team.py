@@ -1,9 +1,9 @@
 """A small team of threads for host work: halves of a batch, halves of a matrix product.
 
 NumPy and BLAS release Python's lock while they compute, so plain threads are enough.  Each member
-waits on its own lock (no spinning), which costs some 10 us per hand-over: only work of 100 us and
-more is worth splitting.  The split is fixed by the number of threads, so results repeat bit by bit
-on the same machine.
+waits on its own lock (no spinning); to hand work over costs 10 to 100 us.  Where numba is
+installed, work is handed over in a microsecond (native/).  The split is fixed by the number of
+threads, so results repeat bit by bit on the same machine.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from time import perf_counter
 
 import numpy as np
 
+from . import native
 from .config import flag
 from .denormals import flushing
 
@@ -113,6 +114,7 @@ class Team:
     def __init__(self, size: int) -> None:
         self.size = size
         self._members: list[_Member] = []
+        self._crew: native.Crew | None = None
         self._busy = threading.Lock()
 
     def bind(self, jobs: Sequence[Callable[[], object]]) -> Callable[[], None]:
@@ -124,7 +126,7 @@ class Team:
             return in_turn(jobs)
         if len(jobs) > self.size:
             raise ValueError(f"Team.bind: got {len(jobs)} jobs for {self.size} threads")
-        return Faster(lambda: self.together(jobs), in_turn(jobs))
+        return _Bound(self, jobs)
 
     def together(self, jobs: Sequence[Callable[[], object]]) -> bool:
         """Do the jobs at the same time; False, and nothing done, while another Python thread has
@@ -148,6 +150,21 @@ class Team:
                 raise error
         return True
 
+    def native(self, tapes: Sequence[native.Tape]) -> Callable[[], bool]:
+        """together() for tapes.  Raises OSError where the system has no semaphores."""
+        with self._busy:
+            if self._crew is None:
+                self._crew = native.Crew(self.size)
+        run, busy = self._crew.bind(tapes), self._busy
+
+        def together() -> bool:
+            if not busy.acquire(blocking=False):
+                return False
+            run()
+            busy.release()
+            return True
+        return together
+
     def split(self, count: int, least: int = 1) -> list[slice]:
         """At most `size` slices of range(count), near equal, none shorter than `least`."""
         parts = max(1, min(self.size, count // max(1, least)))
@@ -160,7 +177,8 @@ class Faster:
 
     Beside other programs a thread may wait long for its processor or for Python's lock, and sharing
     out costs more than it gains.  So both ways are timed (running means), the faster one is taken,
-    and now and then the other one is tried again.  The results are the same either way.
+    and now and then the other one is tried again, the more seldom the slower it was.  The results
+    are the same either way.
 
     # Arguments
         shared: does the work with several threads; False, and nothing done, if it cannot.
@@ -173,13 +191,14 @@ class Faster:
     def __init__(self, shared: Callable[[], bool], alone: Callable[[], object],
                  shared_first: bool = False) -> None:
         self._ways, self._shared_first, self.calls = (shared, alone), shared_first, 0
-        self.alone, self.shared = 0.0, 0.0          # seconds
+        self.alone, self.shared, self._next = 0.0, 0.0, self.AGAIN          # seconds, seconds, call
 
     def __call__(self) -> None:
         self.calls += 1
         first = self.calls <= self.TRIALS
-        faster = self._shared_first if first else self.shared <= self.alone
-        share = faster != (self.calls % self.AGAIN == 0)
+        share = self._shared_first if first else self.shared <= self.alone
+        if self.calls == self._next:
+            share = not share
         shared, alone = self._ways
         start = perf_counter()
         if share and shared():
@@ -191,6 +210,39 @@ class Faster:
             taken = perf_counter() - start
             new = first or not self.alone
             self.alone += (taken - self.alone) * (1 if new else self.WEIGHT)
+        if self.calls >= self._next:
+            low, high = sorted((self.shared, self.alone))
+            self._next = self.calls + int(self.AGAIN * min(high / low if low else 1, 10))
+
+
+class _Bound(Faster):
+    """What Team.bind makes: jobs at the same time or in turn, soon as tapes if they can be."""
+
+    CALLS = 5                                       # before they are written as tapes
+
+    def __init__(self, crew: Team, jobs: Sequence[Callable[[], object]]) -> None:
+        super().__init__(lambda: crew.together(jobs), in_turn(jobs))
+        self._crew, self._jobs = crew, jobs
+        self._waits = native.available()
+
+    def __call__(self) -> None:
+        super().__call__()
+        if self._waits and self.calls >= self.CALLS:
+            self._waits = False
+            native.soon(self.rewrite)
+
+    def rewrite(self) -> bool:
+        """Let compiled code do the jobs from now on, if it can: whether it will."""
+        tapes = [native.write(job) for job in self._jobs]
+        if None in tapes:
+            return False
+        try:
+            shared = self._crew.native(tapes)
+        except OSError:
+            return False
+        self._ways, self._next = (shared, in_turn(list(map(native.player, tapes)))), self.AGAIN
+        self.calls = 0
+        return True
 
 
 def in_turn(jobs: Sequence[Callable[[], object]]) -> Callable[[], None]:
@@ -202,6 +254,7 @@ def in_turn(jobs: Sequence[Callable[[], object]]) -> Callable[[], None]:
     def run() -> None:
         for job in jobs:
             job()
+    run.jobs = jobs                                 # native/tape.py looks inside
     return run
 
 

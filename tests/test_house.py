@@ -17,7 +17,7 @@ KERNELS = ROOT / "cuda_kernels"
 FILE_LINES, FUNCTION_LINES, COLUMNS, FLAGS = 600, 60, 100, 8
 
 _LADDER = [
-    "errors config team blas denormals", "graph", "ops", "passes", "devices", "function",
+    "errors config team blas denormals native", "graph", "ops", "passes", "devices", "function",
     "replicated", "backend",
     "configured policy weighting loss_scale",
     "losses optimizers initializers regularizers constraints activations",

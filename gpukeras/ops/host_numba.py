@@ -10,19 +10,17 @@ tanh are vectorised better.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import importlib.util
 import os
-import queue
 import sys
-import threading
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import lru_cache
 from math import isfinite, prod
 
 import numpy as np
 
+from .. import native
 from ..config import cache_dir
 from ..team import Team, team
 from .host_block import Run
@@ -45,23 +43,19 @@ TEXT = {
 }
 HEAD = '''"""Made by gpukeras/ops/host_numba.py."""
 import numpy as np
-from numba import njit
+from numba import carray, cfunc
+from gpukeras.native.code import place_{kind}, place_bool, word
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@cfunc("void(int64)", error_model="numpy", cache=True)
+def loop(at):
 '''
-
-
-@lru_cache(None)
-def available() -> bool:
-    return (importlib.util.find_spec("numba") is not None
-            and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0")
 
 
 def takes(program) -> bool:
     """Whether `later` may compile this program as it is: then its steps must stay as they are,
     for BLAS rounds s x + y once and not twice."""
-    return prod(program.op.shape) >= LEAST and available() and all(
+    return prod(program.op.shape) >= LEAST and native.available() and all(
         type(step.op).__name__ in TEXT for i, step in enumerate(program.steps)
         if program.full[program.first + i] and program.first + i not in program.alias)
 
@@ -79,8 +73,8 @@ def later(program, shape: tuple[int, ...], views: dict[int, np.ndarray],
     text = chain.text()
     if text is None:
         return plain
-    crew = team() if prod(shape) >= WORTH_SHARING else _ALONE
-    return _Later(plain, text, [chain.arguments(part) for part in crew.split(shape[0])], crew)
+    crew = team() if prod(shape) * len(program.steps) >= WORTH_SHARING else _ALONE
+    return _Later(plain, text, chain, crew)
 
 
 class _Chain:
@@ -116,9 +110,12 @@ class _Chain:
         self.params.append(array)
         return len(self.params) - 1
 
-    def arguments(self, part: slice) -> list[np.ndarray]:
-        """The parameters for some of the rows."""
-        return [p[part] if p.shape == self.shape else p.reshape(-1) for p in self.params]
+    def arguments(self, part: slice) -> np.ndarray:
+        """What the loop is called with for some of the rows: their number, the length of a row, the
+        addresses of the parameters."""
+        rows = [p[part] if p.shape == self.shape else p for p in self.params]
+        counts = [*self.outs[0][part].shape, 1][:2]
+        return np.array(counts + [p.ctypes.data for p in rows], np.int64)
 
     def _load(self, param: int) -> str:
         """How an iteration reads it."""
@@ -155,29 +152,47 @@ class _Chain:
             body.append(f"v{slot} = " + TEXT[kind].format(T=number, **words))
         body += [f"p{param}{self.at} = {names[program.real(o)]}"
                  for param, o in zip(self.out_params, op.outs)]
-        return self._function(body)
+        return self._function(body, "float32" if kinds == {"f"} else "float64")
 
-    def _function(self, body: list[str]) -> str:
-        lines = [f"def loop({', '.join(f'p{i}' for i in range(len(self.params)))}):"]
+    def _function(self, body: list[str], number: str) -> str:
+        lines = ["    n, m = word(at), word(at + 8)"]
+        full = "(n, m)" if len(self.shape) == 2 else "n"
+        for i, p in enumerate(self.params):
+            kind = "bool" if p.dtype == bool else number
+            shape = full if p.shape == self.shape else "1" if p.size == 1 else "m"
+            lines.append(f"    p{i} = carray(place_{kind}(word(at + {8 * (i + 2)})), {shape})")
         lines += [f"    s{i} = p{i}[0]" for i, p in enumerate(self.params)
                   if p.size == 1 and p.shape != self.shape]
-        sizes = f"p{self.out_params[0]}.shape"
-        lines.append(f"    for i in range({sizes}[0]):")
+        lines.append("    for i in range(n):")
         inner = "        "
         if len(self.shape) == 2:
-            lines.append(f"        for j in range({sizes}[1]):")
+            lines.append("        for j in range(m):")
             inner += "    "
-        return HEAD + "\n".join(lines + [inner + line for line in body]) + "\n"
+        return HEAD.format(kind=number) + "\n".join(lines + [inner + line for line in body]) + "\n"
+
+
+class _Loop:
+    """A compiled loop on some rows: a call that a tape can say."""
+
+    def __init__(self, loop, arguments: np.ndarray, chain: _Chain) -> None:
+        self.held = loop, arguments, chain
+        self.run = native.player(native.write(self))
+
+    def words(self) -> list[int]:
+        loop, arguments, _ = self.held
+        return [native.CALL, 4, loop.address, arguments.ctypes.data]
+
+    def __call__(self) -> None:
+        self.run()
 
 
 class _Later:
     """run(): NumPy's calls, then the compiled loop."""
 
-    def __init__(self, plain: Run, text: str, arguments: list[list[np.ndarray]], crew: Team,
-                 ) -> None:
-        self.plain, self.text, self.arguments, self.crew = plain, text, arguments, crew
+    def __init__(self, plain: Run, text: str, chain: _Chain, crew: Team) -> None:
+        self.plain, self.text, self.chain, self.crew = plain, text, chain, crew
         self.calls = 0
-        self.fast: Callable[[], object] | None = None
+        self.fast: Run | None = None
 
     def __call__(self) -> None:
         if self.fast is not None:
@@ -185,17 +200,18 @@ class _Later:
             return
         self.calls += 1
         if self.calls == CALLS:
-            _compile_soon(self)
+            native.soon(self.compile)
         self.plain()
 
     def compile(self) -> None:
         """Make the loop; where numba fails, NumPy goes on."""
         try:
-            import numba
-            loop = _loaded(self.text)
-            for arguments in self.arguments:
-                loop.compile(tuple(numba.typeof(a) for a in arguments))
-            self.fast = self.crew.bind([partial(loop, *a) for a in self.arguments])
+            loop, chain = _loaded(self.text), self.chain
+            parts = self.crew.split(chain.shape[0])
+            fast = self.crew.bind([_Loop(loop, chain.arguments(part), chain) for part in parts])
+            if len(parts) > 1 and self.crew.size > 1:
+                fast.rewrite()
+            self.fast = fast
         except Exception:                           # a numba that does not fit this Python or NumPy
             self.fast = None
 
@@ -220,35 +236,3 @@ def _loaded(text: str):
     sys.modules[name] = module                      # numba looks for it there
     spec.loader.exec_module(module)
     return module.loop
-
-
-_waiting: queue.SimpleQueue | None = None
-
-
-def _compile_soon(chain: _Later) -> None:
-    global _waiting
-    if _waiting is None:
-        _waiting = queue.SimpleQueue()
-        thread = threading.Thread(target=_work, args=(_waiting,), daemon=True)
-        thread.start()
-        atexit.register(_stop, _waiting, thread)
-    _waiting.put(chain)
-
-
-def _work(waiting: queue.SimpleQueue) -> None:
-    while True:
-        chain = waiting.get()
-        if chain is None:
-            return
-        chain.compile()
-
-
-def _stop(waiting: queue.SimpleQueue, thread: threading.Thread) -> None:
-    """At exit: drop what waits, and let what is being compiled end (LLVM must not be cut off)."""
-    try:
-        while True:
-            waiting.get_nowait()
-    except queue.Empty:
-        pass
-    waiting.put(None)
-    thread.join()
