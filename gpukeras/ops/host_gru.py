@@ -11,6 +11,7 @@ import numpy as np
 
 from ..blas import bind_gemm
 from ..team import in_turn, team
+from .host_loops import compiled, loop_group
 from .host_rnn import _APPLY, _SLOPE, Arrays, Run, _Chunk, _clear, _keep, _off
 from .host_whole import Backward, Forward, by_threads, is_fast, merged, of_gates, stacked
 
@@ -46,7 +47,7 @@ def bind_gru_whole(op, ins: Arrays, outs: Arrays) -> Run:
         front += [partial(np.add, ones[:count], _by_gate(second)[:count], ones[:count]),
                   partial(np.copyto, inner[:1], second[:, 2 * units:])]
     front.append(partial(np.multiply, weights, scales, weights))
-    jobs = [in_turn(_Forward(op, weights, inner, x, more, outs, part).calls())
+    jobs = [_Forward(op, weights, inner, x, more, outs, part).run()
             for part in by_threads(x.shape[0], x.shape[0] * x.shape[1] * units)]
     return in_turn([*front, team().bind(jobs)])
 
@@ -61,6 +62,7 @@ class _Forward(Forward):
         self.units, dtype = weights.shape[2], weights.dtype
         more = [m[part] for m in more]
         self.first = more.pop(0) if op.has_state else None
+        self.mask = more
         self.off, self.masks = _off(more)
         self.h_last, *rest = outs
         self.h_last = self.h_last[part]
@@ -78,6 +80,16 @@ class _Forward(Forward):
             self.inner = np.empty((1, self.rows, self.units), dtype)
         self.mix = np.empty((self.rows, self.units), dtype)
         self.half = np.array(0.5, dtype)
+
+    def run(self) -> Run:
+        """One compiled function, if it can be had, or else the calls."""
+        op, sizes = self.op, (self.rows, self.steps, self.units, self.features)
+        run = None if not is_fast(op) else compiled(
+            "gru", "forward", sizes, (op.reverse, op.reset_after, self.kept), [
+            (self.x, 0, 1), (self.weights,), (self.inner_weights,), (self.hx, 0),
+            (self.gates, 0, 1), (self.inner, 0), (self.h, 0, 1), (self.first,), (self.h_last,),
+            ((*self.mask, None)[0], 0, 1), (self.mix,)])
+        return run or in_turn(self.calls())
 
     def states(self, rows: np.ndarray) -> np.ndarray:
         """The columns of hx that hold states."""
@@ -147,7 +159,7 @@ def bind_gru_whole_grad(op, ins: Arrays, outs: Arrays) -> Run:
             end += [partial(np.copyto, gb2[:2 * units].reshape(2, -1), sums[:2, features]),
                     partial(np.copyto, gb2[2 * units:],
                             sums_in[0] if op.reset_after else sums[2, features])]
-    return in_turn([*front, team().bind([in_turn(b.calls()) for b in backs]), *end])
+    return in_turn([*front, team().bind([b.run() for b in backs]), *end])
 
 
 class _Backward(Backward):
@@ -171,6 +183,19 @@ class _Backward(Backward):
         self.q, self.s, self.v = np.empty((3, *one), dtype)
         self.slope = np.empty((3, *one), dtype)
         self.carried = [(self.gh, None if op.sequence else self.g)]
+
+    def run(self) -> Run:
+        """One compiled function, if it can be had, or else the calls."""
+        op, group, first = self.op, loop_group(self.rows), (*self.g_first, None)[0]
+        sizes = self.rows, self.steps, self.units, self.features
+        sums = (self.sums, self.sums_in) if op.weights else (None, None)
+        run = None if not is_fast(op) else compiled(
+            "gru", "backward", sizes, (op.reverse, op.reset_after, group, op.sequence), [
+            (self.hx, 0), (self.gates, 0, 1), (self.inner, 0),
+            (self.g, 0, 1 if op.sequence else 0), (self.to_h,), (self.to_x,),
+            *((y,) for y in sums), (self.gx, 0, 1), (first,), ((*self.mask, None)[0], 0, 1),
+            *((y,) for y in self.scratch(group, self.features))])
+        return run or in_turn(self.calls())
 
     def step(self, k: int, n: int, t: int) -> list[Run]:
         op = self.op

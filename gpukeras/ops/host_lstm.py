@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from ..team import in_turn, team
+from .host_loops import compiled, loop_group
 from .host_rnn import _APPLY, _SLOPE, Arrays, Run, _Chunk, _clear, _halves, _keep, _off
 from .host_whole import Backward, Forward, by_threads, is_fast, merged, of_gates, stacked
 
@@ -29,7 +30,7 @@ def bind_lstm_whole(op, ins: Arrays, outs: Arrays) -> Run:
         front += [partial(np.multiply, part, scale, to) for (part, to), scale in zip(
             _halves(source, place), (scales[:2], scales[2:]))]
         at += len(source)
-    jobs = [in_turn(_Forward(op, weights, x, more, outs, part).calls())
+    jobs = [_Forward(op, weights, x, more, outs, part).run()
             for part in by_threads(x.shape[0], x.shape[0] * x.shape[1] * units)]
     return in_turn([*front, team().bind(jobs)])
 
@@ -44,7 +45,8 @@ class _Forward(Forward):
         self.units = units = weights.shape[2]
         more = [m[part] for m in more]
         self.first = more[:2] if op.has_state else None
-        self.off, self.masks = _off(more[2:] if op.has_state else more)
+        self.mask = more[2:] if op.has_state else more
+        self.off, self.masks = _off(self.mask)
         self.h_last, self.c_last, *rest = outs
         self.h_last, self.c_last = self.h_last[part], self.c_last[part]
         self.h = rest.pop(0)[part] if op.sequence else None
@@ -62,6 +64,16 @@ class _Forward(Forward):
                 (1, self.rows, units), dtype)
         self.product = np.empty((self.rows, units), dtype)
         self.half = np.array(0.5, dtype)
+
+    def run(self) -> Run:
+        """One compiled function, if it can be had, or else the calls."""
+        op, sizes = self.op, (self.rows, self.steps, self.units, self.features)
+        run = None if not is_fast(op) else compiled(
+            "lstm", "forward", sizes, (op.has_bias, op.reverse, self.kept), [
+            (self.x, 0, 1), (self.weights,), (self.hx, 0), (self.z, 0, 1), (self.c, 0),
+            (self.a, 0), (self.h, 0, 1), *((y,) for y in self.first or [None, None]),
+            (self.h_last,), (self.c_last,), ((*self.mask, None)[0], 0, 1), (self.product,)])
+        return run or in_turn(self.calls())
 
     def states(self, rows: np.ndarray) -> np.ndarray:
         """The columns of hx that hold states."""
@@ -128,7 +140,7 @@ def bind_lstm_whole_grad(op, ins: Arrays, outs: Arrays) -> Run:
         end += [partial(np.copyto, to, part)
                 for to, part in _halves(out, first[:, at:at + len(out)])]
         at += len(out)
-    return in_turn([*front, team().bind([in_turn(b.calls()) for b in backs]), *end])
+    return in_turn([*front, team().bind([b.run() for b in backs]), *end])
 
 
 class _Backward(Backward):
@@ -154,6 +166,19 @@ class _Backward(Backward):
         self.e = self.ue[1]                         # what reaches the cell from later steps
         self.p, self.s = np.empty((2, *one), dtype)
         self.carried = [(self.gh, None if op.sequence else self.g), (self.e, gc)]
+
+    def run(self) -> Run:
+        """One compiled function, if it can be had, or else the calls."""
+        op, group, features = self.op, loop_group(self.rows), self.to_x.shape[2]
+        sizes, first = (self.rows, self.steps, self.units, features), self.g_first or [None, None]
+        run = None if not is_fast(op) else compiled(
+            "lstm", "backward", sizes, (op.has_bias, op.reverse, group, op.sequence), [
+            (self.hx, 0), (self.z, 0, 1), (self.c, 0), (self.a, 0),
+            (self.g, 0, 1 if op.sequence else 0), (self.carried[1][1],), (self.to_h,),
+            (self.to_x,), (self.sums if op.weights else None,), (self.gx, 0, 1),
+            *((y,) for y in first), ((*self.mask, None)[0], 0, 1),
+            *((y,) for y in self.scratch(group, features))])
+        return run or in_turn(self.calls())
 
     def step(self, k: int, n: int, t: int) -> list[Run]:
         op = self.op

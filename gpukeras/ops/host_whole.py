@@ -102,6 +102,7 @@ class Backward:
                  g: np.ndarray, features: int) -> None:
         self.op, self.hx, self.g = op, hx, g
         self.steps, self.rows, self.units = one.shape
+        self.mask = mask
         self.off, self.masks = _off(mask)
         self.group = steps_together(self.rows, hx)
         self.all_dz = np.empty((4, self.group, *one.shape[1:]), one.dtype)
@@ -127,6 +128,14 @@ class Backward:
                 calls.append(partial(np.copyto, chunk.seen(self.gx), self.gx_here[:chunk.count]))
         return calls + [partial(np.copyto, to, value)
                         for to, (value, _) in zip(self.g_first, self.carried)]
+
+    def scratch(self, group: int, features: int) -> list[np.ndarray]:
+        """What a compiled loop works in: gradients of gates, inputs and their gradients of a group
+        of steps, four states, and states of the group."""
+        one = self.rows, self.units
+        return [np.empty(shape, self.gh.dtype) for shape in (
+            (4, group, *one), (group, self.rows, self.hx.shape[2]), (group, self.rows, features),
+            (4, *one), (group, *one))]
 
     def arriving(self, n: int) -> tuple[np.ndarray, list[Run]]:
         """What reaches the state, and the calls that add it up."""
