@@ -7,6 +7,8 @@
 //   for batch normalisation: y is not read for it
 // conv_implicit_data    gy[N,S',F] w[K,C,F] -> gx[N,S,C]       the same with x and y changed about
 //   for strides above 1 in phases, so that no tap is tried in vain
+// conv_implicit_data_relu  also y[N,S,C] -> gx where y is positive, else 0; sum[C] of gx or null
+//   the gradient before a relu and that of a bias: sizeof(T) * y more, gx is not read for it
 // conv_implicit_weight  x[N,S,C] gy[N,S',F] -> gw[K,C,F]
 //
 // Few tiles leave multiprocessors idle, so the sum over k may be split (implicit.cuh): each block
@@ -249,6 +251,14 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_data
     unsigned* tickets, Gather g) {
     __shared__ Tiles tiles;
     data(tiles, gy_nsf, w_kcf, gx_nsc, part, tickets, g);
+}
+
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_data_relu(
+    const T* __restrict__ gy_nsf, const T* __restrict__ w_kcf, const T* __restrict__ y_nsc,
+    T* __restrict__ gx_nsc, T* sum_c, A* totals, A* part, unsigned* tickets, Gather g) {
+    __shared__ Tiles tiles;
+    data_with_relu(tiles, gy_nsf, w_kcf, y_nsc, gx_nsc, ColumnTotals{sum_c, totals, tickets}, part,
+                   g);
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_weight(

@@ -6,6 +6,7 @@
 //   (moments.cuh) for batch normalisation: y is not read for it
 // conv_implicit_mma_data    gy[N,S',F] w[K,C,F] -> gx[N,S,C]
 //   the same with x and y changed about; in phases for strides above 1
+// conv_implicit_mma_data_relu  also y[N,S,C] -> gx where y is positive, else 0; sum[C] of gx or null
 // conv_implicit_mma_weight  x[N,S,C] gy[N,S',F] -> gw[K,C,F]
 //
 // The sum over k may be split as in conv_implicit.cu: part[tiles, splits, BM * BN].
@@ -211,6 +212,14 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_
     unsigned* tickets, Gather g) {
     extern __shared__ Bits128 memory[];
     data(memory, gy_nsf, w_kcf, gx_nsc, part, tickets, g);
+}
+
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_data_relu(
+    const T* __restrict__ gy_nsf, const T* __restrict__ w_kcf, const T* __restrict__ y_nsc,
+    T* __restrict__ gx_nsc, T* sum_c, float* totals, float* part, unsigned* tickets, Gather g) {
+    extern __shared__ Bits128 memory[];
+    data_with_relu(memory, gy_nsf, w_kcf, y_nsc, gx_nsc, ColumnTotals{sum_c, totals, tickets},
+                   part, g);
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv_implicit_mma_weight(

@@ -12,7 +12,7 @@
 // keeps its tiles in.
 #pragma once
 #include "implicit.cuh"
-#include "moments.cuh"
+#include "column_totals.cuh"
 
 // A tile of the forward product; false in blocks whose split another one joins.
 template <class Memory>
@@ -80,16 +80,24 @@ __device__ __forceinline__ void forward_with_stats(Memory& memory, const T* x_ns
     column_moments(sums, moments, turn.m0, turn.n0, g.rows, g.columns);
 }
 
+// A tile of the data gradient; false in blocks whose split another one joins.
+template <class Memory>
+__device__ __forceinline__ bool data_sums(Memory& memory, const T* gy_nsf, const T* w_kcf, A* part,
+                                          unsigned* tickets, const Gather& g, const Turn& turn,
+                                          Sums& sums) {
+    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(gy_nsf, g, turn, turn.m0);
+    WeightReader<T, AlongK<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, turn.n0);
+    const int begin = turn.split * g.run;
+    multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, memory);
+    return join(g, turn, sums, part, tickets);
+}
+
 template <class Memory>
 __device__ __forceinline__ void data(Memory& memory, const T* gy_nsf, const T* w_kcf, T* gx_nsc,
                                      A* part, unsigned* tickets, const Gather& g) {
     const Turn turn(g, BM, BN);
-    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(gy_nsf, g, turn, turn.m0);
-    WeightReader<T, AlongK<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, turn.n0);
     Sums sums;
-    const int begin = turn.split * g.run;
-    multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, memory);
-    if (!join(g, turn, sums, part, tickets)) return;
+    if (!data_sums(memory, gy_nsf, w_kcf, part, tickets, g, turn, sums)) return;
 #pragma unroll
     for (int i = 0; i < Sums::ROWS; ++i) {
         const int m = turn.m0 + sums.row_of(i);
@@ -97,6 +105,35 @@ __device__ __forceinline__ void data(Memory& memory, const T* gy_nsf, const T* w
         if (to >= 0)
             put_row(sums, i, gx_nsc + (to * g.columns + turn.n0), g.columns - turn.n0, g.columns);
     }
+}
+
+// gx = 0 where y, what a relu gave, is not positive; totals: of the columns of gx, or sum_c null.
+// Their tickets follow those of the tiles.
+template <class Memory>
+__device__ __forceinline__ void data_with_relu(Memory& memory, const T* gy_nsf, const T* w_kcf,
+                                               const T* y_nsc, T* gx_nsc, ColumnTotals totals,
+                                               A* part, const Gather& g) {
+    const Turn turn(g, BM, BN);
+    Sums sums;
+    if (!data_sums(memory, gy_nsf, w_kcf, part, totals.tickets, g, turn, sums)) return;
+    const int left = g.columns - turn.n0;
+#pragma unroll
+    for (int i = 0; i < Sums::ROWS; ++i) {
+        const int m = turn.m0 + sums.row_of(i);
+        const int to = m < g.rows ? target_of(g, turn, m) : -1;
+        const int at = to * g.columns + turn.n0;
+#pragma unroll
+        for (int j = 0; j < Sums::COLUMNS; ++j) {
+            const int column = sums.column_of(j);
+            if (to < 0 || column >= left || !((A)y_nsc[at + column] > (A)0)) sums.at(i, j) = 0;
+        }
+        if (to >= 0) put_row(sums, i, gx_nsc + at, left, g.columns);
+    }
+    if (!totals.sum_c) return;
+    const int tiles = (g.rows + BM - 1) / BM, layers = gridDim.z / g.splits;
+    totals.tickets += gridDim.x * layers;
+    column_totals(sums, totals, turn.tile / gridDim.x * tiles + turn.m0 / BM, tiles * layers,
+                  turn.n0, g.columns);
 }
 
 template <class Memory>

@@ -4,10 +4,10 @@
 already C values, so that a call costs under a microsecond and strided or transposed views are used
 where they lie.  Libraries tried, in this order:
 
-1. the wheel scipy-openblas64 or scipy-openblas32: a second OpenBLAS that is ours alone (one thread
-   each call; gpukeras/team.py splits large products instead),
-2. the OpenBLAS inside NumPy's own wheel, held to one thread while a function runs,
-3. none: numpy.matmul.
+1. NumPy's OpenBLAS loaded a second time, from a copy of its file in memory (Linux): an instance of
+   our own, one thread each call; gpukeras/team.py splits large products instead,
+2. NumPy's OpenBLAS itself, held to one thread while a function runs,
+3. none (NumPy with Accelerate or MKL): numpy.matmul.
 
 OpenBLAS chooses its kernels while it loads.  Versions before 0.3.32 take an AVX-512 AMD processor
 for a Haswell and lose up to a factor of two, so OPENBLAS_CORETYPE is set for the duration of that
@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import ctypes
 import glob
-import importlib.util
+import itertools
 import os
+import shutil
 from collections.abc import Callable
 from functools import lru_cache, partial
 
@@ -37,42 +38,55 @@ WORTH_SPLITTING = 1.9e7
 # Where all of m, n, k are larger than PACKING_PAYS they are no slower whole.
 UNPACKED, UNPACKED_CORES = 1e6, ("SkylakeX", "Cooperlake", "SapphireRapids")
 LEAST_CUT, PACKING_PAYS = 32, 96
+# Multiplications below which a call costs more than the best kernels save
+FEW = 3e4
+
+# How builds of OpenBLAS spell their names: NumPy's wheels the first way, conda and Debian the last.
+SPELLINGS = (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", ""))
+# OpenBLAS's calls for many small products crash up to release 0.3.34 (its pull request 5980).
+STACKS_WORK = (0, 3, 34, 481)
 
 _ALONE = Team(1)
 _library: Library | None | bool = False           # False: not looked for yet
+_refused: list[str] = []                           # why the libraries tried before it did not serve
 
 
 class Library:
     """A loaded OpenBLAS: gemm entries by dtype character, kernel name, integer width.
 
-    `own`: not the copy that NumPy itself uses (whose number of threads is the user's affair).
+    `own`: not the instance that NumPy itself uses (whose number of threads is the user's affair).
     """
 
-    def __init__(self, path: str, suffix: str, integer: type, own: bool) -> None:
-        self.path, self.integer, self.own = path, integer, own
+    def __init__(self, path: str, own: bool) -> None:
+        self.path, self.own = path, own
         handle = ctypes.CDLL(path)
+        prefix, suffix = next(((p, s) for p, s in SPELLINGS
+                               if hasattr(handle, f"{p}cblas_sgemm{s}")), ("", ""))
 
         def entry(name: str) -> Callable:
-            return getattr(handle, f"scipy_{name}{suffix}")
+            return getattr(handle, f"{prefix}{name}{suffix}")
 
         self.gemm = {"f": entry("cblas_sgemm"), "d": entry("cblas_dgemm")}
-        self.stack: dict = {}                       # one call for many products: since 0.3.31
-        if hasattr(handle, f"scipy_cblas_sgemm_batch_strided{suffix}"):
+        config = entry("openblas_get_config")
+        config.restype = ctypes.c_char_p
+        words = config().decode().split()
+        self.version = " ".join(words[:2])
+        self.integer = ctypes.c_int64 if "USE64BITINT" in words else ctypes.c_int32
+        self.stack: dict = {}                       # one call for many products
+        if (_numbers(words[1]) >= STACKS_WORK
+                and hasattr(handle, f"{prefix}cblas_sgemm_batch_strided{suffix}")):
             self.stack = {"f": entry("cblas_sgemm_batch_strided"),
                           "d": entry("cblas_dgemm_batch_strided")}
         self.axpy: dict = {}                        # Fortran's: all arguments by pointer
-        if hasattr(handle, f"scipy_saxpy_{suffix}"):
+        if hasattr(handle, f"{prefix}saxpy_{suffix}"):
             self.axpy = {"f": entry("saxpy_"), "d": entry("daxpy_")}
-        self.real = {"f": ctypes.c_float, "d": ctypes.c_double}
         for function in (*self.gemm.values(), *self.stack.values(),
                          *self.axpy.values()):
             function.restype = None
         name = entry("openblas_get_corename")
         name.restype = ctypes.c_char_p
         self.core = name().decode()
-        config = entry("openblas_get_config")
-        config.restype = ctypes.c_char_p
-        self.version = " ".join(config().decode().split()[:2])
+        self.get_threads = entry("openblas_get_num_threads")
         self.set_threads = entry("openblas_set_num_threads")
 
     def self_test(self) -> None:
@@ -104,6 +118,12 @@ class Library:
                     self.axpy = {}
 
 
+def _numbers(version: str) -> tuple[int, ...]:
+    """(0, 3, 34) of "0.3.34.dev": the numbers at its start."""
+    parts = itertools.takewhile(str.isdigit, version.split("."))
+    return tuple(int(part) for part in parts)
+
+
 def _needs_core_type() -> bool:
     """An AMD processor with the AVX-512 that OpenBLAS's SkylakeX kernels use (Linux)."""
     try:
@@ -116,7 +136,7 @@ def _needs_core_type() -> bool:
                                        "avx512cd"} <= set(flags)
 
 
-def _load(path: str, suffix: str, integer: type, own: bool) -> Library | None:
+def _load(path: str, own: bool) -> Library | None:
     """The library at `path`, tested, or None.  The environment is as before afterwards."""
     wanted = {"OPENBLAS_NUM_THREADS": "1"}          # no pool of its own
     if "OPENBLAS_CORETYPE" not in os.environ and _needs_core_type():
@@ -124,12 +144,13 @@ def _load(path: str, suffix: str, integer: type, own: bool) -> Library | None:
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
-        library = Library(path, suffix, integer, own)
+        library = Library(_second(path) if own else path, own)
         library.self_test()
         if library.own:
             library.set_threads(1)
         return library
-    except (OSError, AttributeError, ValueError):
+    except (OSError, AttributeError, ValueError) as error:
+        _refused.append(f"{'a second instance of ' * own}{os.path.basename(path)}: {error}")
         return None
     finally:
         for name, value in before.items():
@@ -139,23 +160,40 @@ def _load(path: str, suffix: str, integer: type, own: bool) -> Library | None:
                 os.environ[name] = value
 
 
-def _candidates() -> list[tuple[str, str, type, bool]]:
-    """(path, name suffix, integer type, own) of every OpenBLAS that a wheel has put here."""
-    found = []
-    kinds = (("scipy_openblas64", "64_", ctypes.c_int64), ("scipy_openblas32", "", ctypes.c_int32))
-    for package, suffix, integer in kinds:
-        spec = importlib.util.find_spec(package)
-        if spec is None or not spec.origin:
-            continue
-        folder = os.path.join(os.path.dirname(spec.origin), "lib")
-        for path in sorted(glob.glob(os.path.join(folder, "libscipy_openblas*"))):
-            if path.endswith((".so", ".dylib", ".dll")):
-                found.append((path, suffix, integer, True))
+@lru_cache(None)
+def _second(path: str) -> str:
+    """The name of a copy in memory of the library at `path`: the dynamic linker would not load one
+    file twice.  What it needs itself NumPy has loaded, and the linker finds that by name.
+
+    The file stays open, so that the name stays ours.  Raises OSError where there is no such file or
+    it may not be run.
+    """
+    if not hasattr(os, "memfd_create"):
+        raise OSError("this system has no files in memory")
+    number = os.memfd_create("openblas", os.MFD_CLOEXEC)
+    with open(path, "rb") as source, open(number, "wb", closefd=False) as copy:
+        shutil.copyfileobj(source, copy, 1 << 20)
+    return f"/proc/{os.getpid()}/fd/{number}"
+
+
+def _numpys_path() -> str | None:
+    """The OpenBLAS of NumPy's wheel; of another NumPy (conda, Debian), the one mapped here."""
     root = os.path.dirname(np.__file__)
     for folder in (root + ".libs", os.path.join(root, ".dylibs")):
-        for path in sorted(glob.glob(os.path.join(folder, "*scipy_openblas64_*"))):
-            found.append((path, "64_", ctypes.c_int64, False))
-    return found
+        for path in sorted(glob.glob(os.path.join(folder, "*openblas*"))):
+            return path
+    try:
+        with open("/proc/self/maps") as file:
+            mapped = {line.split(maxsplit=5)[-1].strip() for line in file if "libopenblas" in line}
+    except OSError:
+        return None
+    return min(filter(os.path.isfile, mapped), default=None)
+
+
+def _candidates() -> list[tuple[str, bool]]:
+    """(path, own) of what may be loaded, best first."""
+    path = _numpys_path()
+    return [] if path is None else [(path, True), (path, False)]
 
 
 def library() -> Library | None:
@@ -182,7 +220,7 @@ def around() -> tuple[Callable[[], None], Callable[[], None]]:
     numpys = _numpys()
     if numpys is None:
         return _nothing, _nothing
-    get, put = numpys
+    get, put = numpys.get_threads, numpys.set_threads
     users = [get()]                                 # threads the user has given it
 
     def hold() -> None:
@@ -197,17 +235,12 @@ def around() -> tuple[Callable[[], None], Callable[[], None]]:
 
 
 @lru_cache(None)
-def _numpys() -> tuple[Callable[[], int], Callable[[int], None]] | None:
-    """(get_num_threads, set_num_threads) of the OpenBLAS inside NumPy's wheel, if there is one."""
-    for path, suffix, _, own in _candidates():
-        if not own:
-            try:
-                handle = ctypes.CDLL(path)
-                return (getattr(handle, f"scipy_openblas_get_num_threads{suffix}"),
-                        getattr(handle, f"scipy_openblas_set_num_threads{suffix}"))
-            except (OSError, AttributeError):
-                pass
-    return None
+def _numpys() -> Library | None:
+    """The OpenBLAS that NumPy uses, if it uses one."""
+    try:
+        return Library(_numpys_path() or "none", own=False)
+    except (OSError, AttributeError):
+        return None
 
 
 def _nothing() -> None:
@@ -215,11 +248,12 @@ def _nothing() -> None:
 
 
 def info() -> str:
-    """Which matrix kernels the host uses, in one line."""
+    """Which matrix kernels the host uses, in one line, and why no better ones."""
     found = library()
+    why = "".join(f"; {reason}" for reason in _refused)
     if found is None:
-        return "numpy.matmul"
-    whose = "" if found.own else ", NumPy's copy"
+        return "numpy.matmul" + why
+    whose = "" if found.own else f", NumPy's own instance{why}"
     count = f"{team().size} threads" if team().size > 1 else "one thread"
     return f"{found.version} with {found.core} kernels ({count}{whose})"
 
@@ -236,6 +270,23 @@ def _leading(x: np.ndarray) -> tuple[int, int] | None:
     return None
 
 
+@lru_cache(4096)
+def _param(kind: type, number: float) -> object:
+    """`number` as ctypes hands it on; of a c_int64 or the like it would make this at every call."""
+    return kind.from_param(number)
+
+
+def _bind(function: Callable, kinds: str, found: Library, numbers: tuple, arrays: tuple
+          ) -> Callable[[], None]:
+    """run() that calls `function` with C values of `kinds` ('e' an enumeration, 'n' a size, 'f' or
+    'd' a number, 'p' an address).  run.numbers says them in Python."""
+    types = {"e": ctypes.c_int, "n": found.integer, "p": ctypes.c_void_p, "f": ctypes.c_float,
+             "d": ctypes.c_double}
+    run = partial(function, *(_param(types[kind], x) for kind, x in zip(kinds, numbers)))
+    run.numbers, run.arrays = numbers, arrays       # the addresses live as long as the call
+    return run
+
+
 def _blas_gemm(found: Library, a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool,
                alpha: float) -> Callable[[], None] | None:
     """A bound cblas call, or None when a view cannot be passed as it lies."""
@@ -250,13 +301,9 @@ def _blas_gemm(found: Library, a: np.ndarray, b: np.ndarray, out: np.ndarray, ac
     (trans_a, lda), (trans_b, ldb), (_, ldc) = views
     m, k = a.shape
     n = b.shape[1]
-    integer, real, pointer = found.integer, found.real[kind], ctypes.c_void_p
-    run = partial(found.gemm[kind], ctypes.c_int(ROW_MAJOR), ctypes.c_int(trans_a),
-                  ctypes.c_int(trans_b), integer(m), integer(n), integer(k), real(alpha),
-                  pointer(a.ctypes.data), integer(lda), pointer(b.ctypes.data), integer(ldb),
-                  real(1.0 if accumulate else 0.0), pointer(out.ctypes.data), integer(ldc))
-    run.arrays = a, b, out                          # the pointers live as long as the call
-    return run
+    return _bind(found.gemm[kind], f"eeennn{kind}pnpn{kind}pn", found,
+                 (ROW_MAJOR, trans_a, trans_b, m, n, k, alpha, a.ctypes.data, lda, b.ctypes.data,
+                  ldb, 1.0 if accumulate else 0.0, out.ctypes.data, ldc), (a, b, out))
 
 
 def _blas_stack(found: Library, a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool,
@@ -273,15 +320,27 @@ def _blas_stack(found: Library, a: np.ndarray, b: np.ndarray, out: np.ndarray, a
     (trans_a, lda), (trans_b, ldb), (_, ldc) = views
     step_a, step_b, step_out = (s // out.itemsize for s in steps)
     m, k = a.shape[1:]
-    integer, real, pointer = found.integer, found.real[kind], ctypes.c_void_p
-    run = partial(found.stack[kind], ctypes.c_int(ROW_MAJOR), ctypes.c_int(trans_a),
-                  ctypes.c_int(trans_b), integer(m), integer(b.shape[2]), integer(k), real(1.0),
-                  pointer(a.ctypes.data), integer(lda), integer(step_a),
-                  pointer(b.ctypes.data), integer(ldb), integer(step_b),
-                  real(1.0 if accumulate else 0.0),
-                  pointer(out.ctypes.data), integer(ldc), integer(step_out), integer(len(out)))
-    run.arrays = a, b, out
-    return run
+    return _bind(found.stack[kind], f"eeennn{kind}pnnpnn{kind}pnnn", found,
+                 (ROW_MAJOR, trans_a, trans_b, m, b.shape[2], k, 1.0, a.ctypes.data, lda, step_a,
+                  b.ctypes.data, ldb, step_b, 1.0 if accumulate else 0.0, out.ctypes.data, ldc,
+                  step_out, len(out)), (a, b, out))
+
+
+def _numpy_stack(found: Library | None, a: np.ndarray, b: np.ndarray, out: np.ndarray
+                 ) -> Callable[[], None] | None:
+    """One numpy.matmul for out[i] = a[i] @ b[i], or None where calls of our library are faster.
+
+    NumPy takes 0.1 us for a product where a call takes 0.4, but its kernels may be slower ones.
+    """
+    if found is None:
+        return partial(np.matmul, a, b, out)
+    if any(_leading(x[0]) is None for x in (a, b, out)):
+        return None                                 # NumPy would do without BLAS
+    numpys = _numpys()
+    same = numpys is not None and numpys.core == found.core
+    if not same and out[0].size * a.shape[2] > FEW:
+        return None
+    return partial(np.matmul, a, b, out)
 
 
 def needs_no_packing() -> bool:
@@ -411,6 +470,8 @@ def bind_stack(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool =
         return in_turn([bind_stack(*part, accumulate or add)
                         for *part, add in _cut_stacks(a, b, out, *cut)])
     run = _blas_stack(found, a, b, out, accumulate) if found else None
+    if run is None and not accumulate and count > 1:
+        run = _numpy_stack(found, a, b, out)
     return run or in_turn([bind_gemm(*matrices, accumulate, split=False)
                            for matrices in zip(a, b, out)])
 

@@ -186,12 +186,18 @@ class Faster:
         shared_first: whether the first calls, which touch cold memory, are shared out.
     """
 
-    TRIALS, AGAIN, WEIGHT = 2, 50, 0.25
+    TRIALS, AGAIN, SELDOM = 2, 50, 500
+    DOWN, UP = 0.6, 0.25                            # weight of a faster and of a slower call
 
     def __init__(self, shared: Callable[[], bool], alone: Callable[[], object],
                  shared_first: bool = False) -> None:
-        self._ways, self._shared_first, self.calls = (shared, alone), shared_first, 0
-        self.alone, self.shared, self._next = 0.0, 0.0, self.AGAIN          # seconds, seconds, call
+        self._shared_first = shared_first
+        self.use(shared, alone)
+
+    def use(self, shared: Callable[[], bool], alone: Callable[[], object]) -> None:
+        """Begin anew with these two ways."""
+        self._ways, self.calls = (shared, alone), 0
+        self.alone, self.shared, self._next = 0.0, 0.0, 4 * self.TRIALS     # seconds, seconds, call
 
     def __call__(self) -> None:
         self.calls += 1
@@ -202,17 +208,23 @@ class Faster:
         shared, alone = self._ways
         start = perf_counter()
         if share and shared():
-            taken = perf_counter() - start
-            new = first or not self.shared
-            self.shared += (taken - self.shared) * (1 if new else self.WEIGHT)
+            self.shared = self._mean(self.shared, perf_counter() - start, first)
         else:
             alone()
-            taken = perf_counter() - start
-            new = first or not self.alone
-            self.alone += (taken - self.alone) * (1 if new else self.WEIGHT)
+            self.alone = self._mean(self.alone, perf_counter() - start, first)
         if self.calls >= self._next:
-            low, high = sorted((self.shared, self.alone))
-            self._next = self.calls + int(self.AGAIN * min(high / low if low else 1, 10))
+            self._next = self.calls + min(self.calls, self._interval())
+
+    def _mean(self, before: float, taken: float, first: bool) -> float:
+        if first or not before:
+            return taken
+        return before + (taken - before) * (self.DOWN if taken < before else self.UP)
+
+    def _interval(self) -> int:
+        """Calls until the slower way is tried again: trials shall cost a fiftieth of the time, for
+        what made it slow may have passed."""
+        low, high = sorted((self.shared, self.alone))
+        return int(min(self.AGAIN * (high / low - 1) + 4, self.SELDOM)) if low else self.AGAIN
 
 
 class _Bound(Faster):
@@ -240,8 +252,7 @@ class _Bound(Faster):
             shared = self._crew.native(tapes)
         except OSError:
             return False
-        self._ways, self._next = (shared, in_turn(list(map(native.player, tapes)))), self.AGAIN
-        self.calls = 0
+        self.use(shared, in_turn(list(map(native.player, tapes))))
         return True
 
 

@@ -1,8 +1,12 @@
 """What a wheel holds, what the tools choose, and the whole install in a fresh environment."""
+import configparser
+import os
 import pathlib
+import re
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distribution
 
 import pytest
 
@@ -32,6 +36,26 @@ def wheel(tmp_path_factory):
     run(*pip, "-w", folder, ROOT, cwd=folder)
     found, = folder.glob("*.whl")
     return found
+
+
+def requirements():
+    """Names that `pip install .` brings, without extras."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    lines = config["options"]["install_requires"].split("\n")
+    return [re.match(r"[\w-]+", line)[0] for line in lines if line and not line.startswith("#")]
+
+
+def test_an_install_takes_at_most_120_mb():
+    """Packages as they are installed here, with their compiled Python files."""
+    sizes = {name: sum(os.path.getsize(path) for path in map(distribution(name).locate_file,
+                                                             distribution(name).files)
+                       if os.path.exists(path)) for name in requirements()}
+    sizes["gpukeras"] = 2 * sum(path.stat().st_size for top in ("gpukeras", "cuda_kernels")
+                                for path in (ROOT / top).rglob("*")
+                                if path.suffix in SUFFIXES)
+    assert {"numpy", "h5py"} <= set(sizes) and sizes["numpy"] > 2e7
+    assert sum(sizes.values()) < 120e6, sizes
 
 
 @pytest.mark.slow

@@ -221,11 +221,13 @@ def split(m: int, n: int, terms: int, layers: int,
 
 
 def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: Tile | TensorTile,
-             bias: In | None = None, rectified: int = 0, eps: float | None = None) -> LaunchPlan:
+             bias: In | None = None, rectified: int = 0, eps: float | None = None,
+             relu: In | None = None, total: Out | None = None) -> LaunchPlan:
     """The launch of one product. The weight gradient is split along the places, and each split
     leaves its sums in scratch memory for the block that comes last.
 
-    With "fwd" bias and rectified, or eps for the statistics of batch normalisation.
+    With "fwd" bias and rectified, or eps for the statistics of batch normalisation; with "data"
+    what a relu gave, and where the sums of the gradient before it go.
     """
     m, n, terms, layers = shape_of(kind, g, f)
     _, splits, run = split(m, n, terms, layers, tile)
@@ -244,10 +246,12 @@ def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: Tile | TensorTile
                               (tile.threads,), args,
                               tile.smem(kind, numpy_dtype(dtype).itemsize), names, tile.file),),
                       (scratch,) if splits > 1 else ())
+    if relu is not None:
+        return _with_relu(plan, m, n, layers, tile, relu, total, work.itemsize)
     return plan if eps is None else _with_stats(plan, m, n, tile, work.type(eps))
 
 
-MERGED = 32                              # tiles whose moments one block merges: moments.cuh
+MERGED = 32                              # tiles whose columns one block merges: moments.cuh
 
 
 def _with_stats(plan: LaunchPlan, m: int, n: int, tile: Tile | TensorTile,
@@ -263,6 +267,22 @@ def _with_stats(plan: LaunchPlan, m: int, n: int, tile: Tile | TensorTile,
                       (*plan.temps, 2 * (down + groups) * n * eps.itemsize))
 
 
+def _with_relu(plan: LaunchPlan, m: int, n: int, layers: int, tile: Tile | TensorTile, relu: In,
+               total: Out | None, size: int) -> LaunchPlan:
+    """The data gradient's launch that cuts where a relu did, and may give the sums of columns."""
+    launch, = plan.steps
+    down, across = -(-m // tile.rows) * layers, -(-n // tile.columns)
+    groups = -(-down // MERGED)
+    part, tickets, gather = launch.args[3:]
+    sums = (None, None)
+    temps = plan.temps
+    if total is not None:
+        sums, temps = (total, Temp(len(temps))), (*temps, (down + groups) * n * size)
+        tickets = Tickets(across * (down + groups + 1))
+    args = (In(0), In(1), relu, Out(0), *sums, part, tickets, gather)
+    return LaunchPlan((replace(launch, entry=f"{tile.prefix}_data_relu", args=args),), temps)
+
+
 # ---- which of them
 
 # Channels of the gathered array from which on the library's products on tensor cores are expected
@@ -274,7 +294,8 @@ TRIED = 3                                # tiles that a device which can measure
 
 def choices(kind: str, by_columns: Plan,
             attached: str = "") -> Callable[..., dict[str, LaunchPlan]]:
-    """The `choices` of the kernel record of one product; attached: "bias" or "stats" with "fwd".
+    """The `choices` of the kernel record of one product; attached: "bias" or "stats" with "fwd",
+    "relu" with "data".
 
     Names of plans:
 
@@ -284,9 +305,10 @@ def choices(kind: str, by_columns: Plan,
     """
     def choose(op, ins: Types, outs: Types, traits: Traits) -> dict[str, LaunchPlan]:
         columns = by_columns(op, ins, outs)
-        g, f = problem(kind, op, ins)
+        g, f = problem(kind, op, ins, attached)
         more = {"": {}, "bias": {"bias": In(2), "rectified": getattr(op, "rectified", 0)},
-                "stats": {"eps": getattr(op, "eps", 0)}}[attached]
+                "stats": {"eps": getattr(op, "eps", 0)},
+                "relu": {"relu": In(2), "total": Out(1) if len(outs) > 1 else None}}[attached]
         if any(t.size == 0 for t in (*ins[:2], *outs)):
             return {"nothing": columns}
         if column_is_input(g) and not attached:
@@ -305,11 +327,12 @@ def choices(kind: str, by_columns: Plan,
     return choose
 
 
-def problem(kind: str, op, ins: Types) -> tuple[Geometry, int]:
+def problem(kind: str, op, ins: Types, attached: str = "") -> tuple[Geometry, int]:
     """(geometry, filters) of a convolution op on operands of these types."""
     if kind == "weight":
         return op.geometry(ins[0].shape), ins[1].shape[-1]
-    return op.geometry(*(t.shape for t in (ins if kind == "data" else ins[:2]))), ins[1].shape[-1]
+    given = ins if kind == "data" and not attached else ins[:2]
+    return op.geometry(*(t.shape for t in given)), ins[1].shape[-1]
 
 
 def plan_with_bias(op, ins: Types, outs: Types) -> LaunchPlan:

@@ -1,6 +1,7 @@
 """gpukeras.blas and gpukeras.team against numpy.matmul and plain Python."""
 
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -137,17 +138,20 @@ def test_large_products_cut_over_a_team_agree(monkeypatch):
 
 def test_without_any_library_numpy_does_the_work(monkeypatch):
     monkeypatch.setattr(blas, "_library", False)
-    monkeypatch.setattr(blas, "_candidates", lambda: [("/no/such/file.so", "", int, True)])
+    monkeypatch.setattr(blas, "_refused", [])
+    monkeypatch.setattr(blas, "_candidates", lambda: [("/no/such/file.so", True)])
     rng = np.random.default_rng(0)
     a, b, out = rng.standard_normal((3, 9, 9)).astype("float32")
     expected = out + 2 * (a @ b.T)
     blas.bind_gemm(a, b.T, out, accumulate=True, alpha=2.0)()
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
-    assert blas.info() == "numpy.matmul"
+    blas.bind_stack(a[None].repeat(3, 0), b, np.broadcast_to(out, (3, 9, 9)).copy())()
+    assert "numpy.matmul; a second instance of file.so: [Errno 2]" in blas.info()
 
 
 def test_a_library_that_computes_wrongly_is_refused(monkeypatch):
     monkeypatch.setattr(blas.Library, "self_test", lambda self: (_ for _ in ()).throw(ValueError))
+    monkeypatch.setattr(blas, "_refused", [])
     assert all(blas._load(*candidate) is None for candidate in blas._candidates())
 
 
@@ -202,7 +206,7 @@ def test_jobs_that_lose_by_sharing_run_in_turn():
     run = team.bind([lambda: done.append(1), lambda: done.append(2)])
     for _ in range(120):
         run()
-    assert team.shared == 2                         # one try, one at 50, the next 500 later
+    assert team.shared == 5                         # calls 3, 8, 16, 32 and 64
     assert sorted(done) == [1] * 120 + [2] * 120
 
 
@@ -264,7 +268,7 @@ def test_bad_thread_count_is_named(value, monkeypatch):
 def test_numpys_own_library_is_held_to_one_thread_only_while_a_function_runs():
     if blas._numpys() is None:
         pytest.skip("this NumPy brings no OpenBLAS of its own")
-    get, put = blas._numpys()
+    get, put = blas._numpys().get_threads, blas._numpys().set_threads
     before = get()
     put(2)
     try:
@@ -283,13 +287,95 @@ def test_numpys_own_library_is_held_to_one_thread_only_while_a_function_runs():
         put(before)
 
 
-def test_numpys_copy_serves_where_there_is_no_other(monkeypatch):
-    copies = [c for c in blas._candidates() if not c[3]]
-    if not copies:
-        pytest.skip("this NumPy brings no OpenBLAS of its own")
-    monkeypatch.setattr(blas, "_library", blas._load(*copies[0]))
+def files_in_memory():
+    try:
+        os.close(os.memfd_create("a test"))
+        return True
+    except (AttributeError, OSError):
+        return False
+
+
+needs_openblas = pytest.mark.skipif(not blas._candidates(), reason="this NumPy has no OpenBLAS")
+
+
+def without_memory_files(monkeypatch):
+    """The library that is found where files in memory are forbidden."""
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+    monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    monkeypatch.setattr(blas, "_library", False)
+    monkeypatch.setattr(blas, "_refused", [])
+    blas._second.cache_clear()
+
+
+@needs_openblas
+def test_numpys_own_instance_serves_where_there_can_be_no_second(monkeypatch):
+    without_memory_files(monkeypatch)
     a, b = np.random.default_rng(0).standard_normal((2, 40, 40))
     out = np.empty((40, 40))
     blas.bind_gemm(a, b, out)()
+    blas._second.cache_clear()
     np.testing.assert_allclose(out, a @ b)
-    assert "NumPy's copy" in blas.info() and blas.workers() is blas.team()
+    assert "NumPy's own instance; a second instance of" in blas.info()
+    assert "Operation not permitted" in blas.info() and blas.workers() is blas.team()
+
+
+@needs_openblas
+@pytest.mark.skipif(platform.machine() != "x86_64" or not files_in_memory(),
+                    reason="the kernels named here are for x86-64, a second instance for Linux")
+@pytest.mark.parametrize("first", ["import numpy", "import gpukeras"])
+def test_a_second_instance_has_the_best_kernels_and_one_thread(first):
+    """Whatever the kernels of NumPy's own instance, and whether it was loaded before."""
+    code = (f"{first}\n"
+            "import os, numpy, threading\n"
+            "def threads(): return len(os.listdir('/proc/self/task'))\n"
+            "del os.environ['OPENBLAS_CORETYPE']\n"
+            "before = threads()\n"
+            "from gpukeras import blas\n"
+            "found, numpys = blas.library(), blas._numpys()\n"
+            "print(found.own, found.core, numpys.core, found.get_threads(), numpys.get_threads(),"
+            " threads() - before)")
+    kernels = "Haswell" if blas.library().core != "Haswell" else "Sandybridge"
+    environment = {**os.environ, "OPENBLAS_CORETYPE": kernels, "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True,
+                          text=True, check=True)
+    best = blas.library().core
+    assert done.stdout.split() == ["True", best, kernels, "1", "2", "0"]
+
+
+@needs_openblas
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_goes_on_with_the_library():
+    code = ("import os, numpy as np\n"
+            "from gpukeras import blas\n"
+            "a = np.ones((300, 300)); out = np.empty_like(a)\n"
+            "run = blas.bind_gemm(a, a, out); run()\n"
+            "pid = os.fork()\n"
+            "if pid == 0:\n"
+            "    out[:] = 0; run(); os._exit(0 if (out == 300).all() else 3)\n"
+            "assert os.waitpid(pid, 0)[1] == 0")
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=30)
+
+
+@pytest.mark.parametrize("version, works", [("0.3.27", False), ("0.3.34.0.0", False),
+                                            ("0.3.34.481.3", True), ("0.3.35.dev", True)])
+def test_calls_for_many_products_wait_for_the_version_that_does_not_crash(version, works):
+    assert (blas._numbers(version) >= blas.STACKS_WORK) == works
+
+
+@pytest.mark.parametrize("same_kernels", [True, False])
+@pytest.mark.parametrize("rows, calls", [(4, 1), (200, 50)])
+def test_many_small_products_are_one_call(rows, calls, same_kernels, monkeypatch):
+    if not blas.library() or not blas.library().own or blas._numpys() is None:
+        pytest.skip("no second instance here")
+    monkeypatch.setattr(blas.library(), "stack", {})
+    monkeypatch.setattr(blas._numpys(), "core", blas.library().core if same_kernels else "other")
+    made = []
+    bind_gemm = blas.bind_gemm
+    monkeypatch.setattr(blas, "bind_gemm", lambda *a, **k: made.append(1) or bind_gemm(*a, **k))
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((50, 30, rows)).swapaxes(1, 2), rng.standard_normal((30, 20))
+    out = np.empty((50, rows, 20))
+    blas.bind_stack(a, b, out)()
+    np.testing.assert_allclose(out, a @ b)
+    assert len(made) == (0 if same_kernels or calls == 1 else calls)

@@ -5,6 +5,8 @@ from gpukeras.graph.halves import convert, numpy_dtype, plain
 from gpukeras.graph.types import TensorType
 from gpukeras.ops import window
 from gpukeras.ops.conv import Conv, ConvDataGrad, ConvWeightGrad
+from gpukeras.ops.plans_implicit import implicit
+from gpukeras.ops.record import In, Out
 
 from harness import run_plan
 
@@ -111,3 +113,25 @@ def check_stats(plan, problem, entry, offset=0.0, **kwargs):
                                atol=float(few * spread.max()))
     np.testing.assert_allclose(rstd, 1 / np.sqrt(var + 1e-3), rtol=8 * EPS[wide])
     return y
+
+
+def check_data_relu(problem, tile, entry, total=True, each=0.0, **kwargs):
+    """Runs the plan of ConvDataRelu: the data gradient where a relu's output is positive, and the
+    sums of that."""
+    stored, shape = problem.stored, problem.shapes[2]
+    y = rounded(np.maximum(np.random.default_rng(1).standard_normal(shape), 0), stored)
+    plan = implicit("data", problem.g, problem.f, stored, tile, relu=In(2),
+                    total=Out(1) if total else None)
+    assert [step.entry for step in plan.steps] == [entry]
+    room = problem.empty + [coded(np.full(shape[-1], np.nan), stored)] * total
+    gx, *sums = run_plan(plan, problem.arrays + [coded(y, stored)], room, **kwargs)
+    problem.want = problem.want * (y > 0)
+    summed = "float64" if stored == "float64" else "float32"
+    problem.check(gx, each=each, summed=summed)
+    rows = decoded(gx).reshape(-1, shape[-1])
+    assert (rows[y.reshape(rows.shape) == 0] == 0).all()
+    if total:                                                # of what was not rounded yet
+        bound = np.abs(rows).sum(0) * (EPS[stored] + len(rows) * EPS[summed])
+        got = decoded(sums[0])
+        assert (np.abs(got - rows.sum(0)) <= bound + np.abs(got) * EPS[stored]).all()
+    return plan

@@ -6,10 +6,10 @@ from gpukeras.ops import plans_implicit
 from gpukeras.ops.record import Traits
 
 from harness import check_nvrtc, run_kernel, run_plan
-from implicit import CASES, KINDS, Problem, check_stats
+from implicit import CASES, KINDS, Problem, check_data_relu, check_stats
 
 BUDGETS = {"conv_implicit_fwd": 168, "conv_implicit_data": 168, "conv_implicit_weight": 168,
-           "conv_implicit_stats": 168}
+           "conv_implicit_stats": 168, "conv_implicit_data_relu": 168}
 ENTRIES = {"fwd": "conv_implicit_fwd", "data": "conv_implicit_data",
            "weight": "conv_implicit_weight"}
 NO_TENSOR_CORES = Traits(arch=70)
@@ -134,6 +134,32 @@ def test_statistics_of_split_sums(monkeypatch):
                                    plans_implicit.TILES[-1], eps=1e-3)
     assert len(plan.temps) == 2
     problem.check(check_stats(plan, problem, "conv_implicit_stats", 1.0))
+
+
+@pytest.mark.parametrize("name, stored, tile, total", [
+    ("3x3", "float32", 1, True), ("odd", "float16", 2, True), ("strided odd", "float32", 1, True),
+    ("volume", "float32", 4, True), ("many filters", "bfloat16", 0, True),
+    ("3x3", "float32", 3, False)])
+def test_a_data_gradient_is_cut_where_a_relu_was(name, stored, tile, total):
+    check_data_relu(Problem(CASES[name], "data", stored), plans_implicit.TILES[tile],
+                    "conv_implicit_data_relu", total)
+
+
+@pytest.mark.parametrize("stored", ["float32", "float64"])
+def test_sums_of_a_cut_gradient_over_many_tiles(stored):
+    problem = Problem((1, (40, 41), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 36, 4), "data",
+                      stored)
+    tiles = plans_implicit.DOUBLE_TILES if stored == "float64" else plans_implicit.TILES
+    plan = check_data_relu(problem, tiles[-1], "conv_implicit_data_relu")
+    assert plan.steps[0].args[7].count == 2 * (52 + 2 + 1)        # 52 tiles of 32 rows: two groups
+
+
+def test_a_cut_gradient_of_split_sums(monkeypatch):
+    monkeypatch.setattr(plans_implicit, "SPLIT_TERMS", 32)
+    monkeypatch.setattr(plans_implicit, "JOIN", 0)
+    plan = check_data_relu(Problem(CASES["deep"], "data"), plans_implicit.TILES[-1],
+                           "conv_implicit_data_relu")
+    assert len(plan.temps) == 2
 
 
 def test_sums_are_split_where_multiprocessors_would_be_idle():

@@ -14,10 +14,11 @@ from gpukeras.ops.record import Traits
 
 import harness
 from harness import ON_GPU, check_nvrtc, run_kernel, run_plan
-from implicit import CASES, EPS, KINDS, Problem, check_stats
+from implicit import CASES, EPS, KINDS, Problem, check_data_relu, check_stats
 
 BUDGETS = {"conv_implicit_mma_fwd": 168, "conv_implicit_mma_data": 168,
-           "conv_implicit_mma_weight": 168, "conv_implicit_mma_stats": 168}
+           "conv_implicit_mma_weight": 168, "conv_implicit_mma_stats": 168,
+           "conv_implicit_mma_data_relu": 168}
 ENTRIES = {"fwd": "conv_implicit_mma_fwd", "data": "conv_implicit_mma_data",
            "weight": "conv_implicit_mma_weight"}
 TILES = plans_implicit.TENSOR_TILES
@@ -65,6 +66,14 @@ def test_every_tile_makes_the_product(tile, kind):
     case = (2, (9, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 16, 40)
     problem = Problem(case, kind, stored)
     check(problem, run(problem, tile, schedules=("random",), check=False))
+
+
+@pytest.mark.parametrize("name, stored, tile, total", [
+    ("3x3", "float32", 1, True), ("odd", "float16", 2, True), ("strided odd", "float32", 2, True),
+    ("many filters", "bfloat16", 0, True), ("deep", "float16", -1, False)])
+def test_a_data_gradient_is_cut_where_a_relu_was(name, stored, tile, total):
+    check_data_relu(Problem(CASES[name], "data", stored), ALL_TILES[tile],
+                    "conv_implicit_mma_data_relu", total, each=OPERANDS[stored])
 
 
 @pytest.mark.parametrize("stored", TYPES)

@@ -32,7 +32,7 @@ WORKLOADS = _workloads()
 # workload of the benchmark: most nodes, most MB
 BENCHMARK = {"mlp": (10, 9.7), "cnn": (24, 141), "cnn3": (23, 67.5), "lstm": (17, 91.2),
              "gru": (19, 81.4), "stacked-lstm": (21, 153), "embedding-lstm": (20, 148),
-             "resnet20": (132, 415), "resnet20-128": (132, 1630), "vgg16": (81, 35720),
+             "resnet20": (132, 415), "resnet20-128": (132, 1630), "vgg16": (69, 31200),
              "dense": (11, 2220)}
 
 
