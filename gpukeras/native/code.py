@@ -18,7 +18,10 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-END, GEMM, STACK, AXPY, CALL, LOOP, MOVE = range(7)
+END, GEMM, STACK, AXPY, CALL, LOOP, MOVE, GEMMS = range(8)
+# words of GEMMS, which begins as a GEMM: addresses of its operands, how many products, bytes from
+# the operands of one to those of the next
+PLACES, COUNT, GAPS = (10, 12, 15), 17, 18
 # words of a LOOP or MOVE: function or item size, its data, operands, length of a run, axes around
 # it, addresses at the start, addresses now, steps within a run; then of each axis size, counter,
 # and steps
@@ -234,6 +237,17 @@ def _runs(tape, moves):
             return
 
 
+@njit(nogil=True, cache=True)
+def _gemms(tape):
+    count = word(tape + 8 * COUNT)
+    for i in range(count):
+        gemm(tape)
+        back = count - 1 if i == count - 1 else -1
+        for j in range(3):
+            place = tape + 8 * PLACES[j]
+            put(place, word(place) - back * word(tape + 8 * (GAPS + j)))
+
+
 @njit("void(int64)", nogil=True, cache=True)
 def play(tape):
     while True:
@@ -246,6 +260,8 @@ def play(tape):
             stack(tape)
         elif code == GEMM:
             gemm(tape)
+        elif code == GEMMS:
+            _gemms(tape)
         elif code == CALL:
             call(tape)
         elif code == AXPY:

@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 Words = list[int]
-END, GEMM, STACK, AXPY, CALL, LOOP, MOVE = range(7)                     # as in code.py
+END, GEMM, STACK, AXPY, CALL, LOOP, MOVE, GEMMS = range(8)              # as in code.py
 MOST = 4                      # operands of a loop
 
 
@@ -70,6 +70,8 @@ def _words(call: Callable, held: list) -> Words:
         raise Other
     function = call.func
     held.append(call)
+    if hasattr(call, "each"):                       # many products by one numpy.matmul
+        return _blas(call.each, call.numbers, held, GEMMS)
     if isinstance(function, np.ufunc):
         return _loop(function, call, held)
     if function is np.copyto and len(call.args) == 2 and not call.keywords:
@@ -77,20 +79,20 @@ def _words(call: Callable, held: list) -> Words:
     if getattr(function, "__name__", "") == "fill" and len(call.args) == 1:
         return _fill(getattr(function, "__self__", None), call.args[0], held)
     if isinstance(function, ctypes._CFuncPtr) and not call.keywords:
-        return _blas(function, call.args, held)
+        return _blas(function, getattr(call, "numbers", call.args), held)
     raise Other
 
 
 # ---- BLAS
 
-def _blas(function, args: tuple, held: list) -> Words:
+def _blas(function, args: tuple, held: list, code: int | None = None) -> Words:
     name = getattr(function, "__name__", "")
     codes = {"scipy_cblas_sgemm64_": GEMM, "scipy_cblas_sgemm_batch_strided64_": STACK,
              "scipy_saxpy_64_": AXPY}
     if name not in codes:
         raise Other
     held.append(function)
-    words = [codes[name], 0, ctypes.cast(function, ctypes.c_void_p).value]
+    words = [code or codes[name], 0, ctypes.cast(function, ctypes.c_void_p).value]
     words += [_value(a) for a in args]
     words[1] = len(words)
     return words
@@ -98,9 +100,11 @@ def _blas(function, args: tuple, held: list) -> Words:
 
 def _value(argument) -> int:
     """An argument as a word: numbers, addresses, and the bits of a float."""
-    if isinstance(argument, ctypes.c_float):
-        return struct.unpack("<I", struct.pack("<f", argument.value))[0]
-    if isinstance(argument, (ctypes.c_int, ctypes.c_int64, ctypes.c_void_p)):
+    if isinstance(argument, int):
+        return argument
+    if isinstance(argument, float):
+        return struct.unpack("<I", struct.pack("<f", argument))[0]
+    if isinstance(argument, ctypes.c_void_p):
         return argument.value or 0
     if hasattr(argument, "_obj"):                   # ctypes.byref
         return ctypes.addressof(argument._obj)

@@ -91,8 +91,28 @@ def test_fill():
     assert (out[:, 1:3] == 0).all() and (out[:, 4, ::2] == 2.5).all()
 
 
-@pytest.mark.skipif(blas.library() is None or "64" not in blas.library().path,
-                    reason="needs OpenBLAS with 64-bit integers")
+needs_openblas = pytest.mark.skipif(
+    blas.library() is None or not blas.library().gemm["f"].__name__.startswith("scipy_"),
+    reason="needs the OpenBLAS of NumPy's wheels")
+
+
+@needs_openblas
+@pytest.mark.parametrize("same_kernels", [True, False])
+@pytest.mark.parametrize("m, k, n, count", [(4, 6, 512, 9), (6, 2, 3, 2), (48, 48, 48, 3),
+                                            (1, 5, 4, 3), (4, 5, 1, 3)])
+def test_many_products(m, k, n, count, same_kernels, monkeypatch):
+    monkeypatch.setattr(blas._numpys(), "core", blas.library().core if same_kernels else "other")
+    shared, a, b = numbers(m, k), numbers(count, 2, m, k)[:, 1], numbers(count, n, k).swapaxes(1, 2)
+    out, sums = numbers(count, m, n + 3)[..., 1:n + 1], numbers(m, n)
+    for first, second in ((np.broadcast_to(shared, a.shape), b), (a, b), (a, b[0].copy())):
+        plain, fast = both(in_turn([blas.bind_stack(first, second, out),
+                                    blas.bind_stack(first, second, sums, True)]), [out, sums])
+        for p, f in zip(plain, fast):
+            np.testing.assert_array_equal(p, f)
+        np.testing.assert_allclose(fast[0], first @ second, rtol=1e-4, atol=1e-4)
+
+
+@needs_openblas
 def test_products():
     a, b, out = numbers(3, 40, 50), numbers(3, 50, 30), numbers(3, 40, 30)
     x, y, scale = numbers(90), numbers(90), np.array(-0.5, "float32")
