@@ -5,8 +5,8 @@ in floats, in the order in which they are read below. Gates lie in the order z r
 """
 from numba import cfunc, njit
 
-from .pieces import (ENTRY, NO, ONE, OPTIONS, YES, ZERO, add_rows, at, bytes_at, copy, copy_rows,
-                     fill, keep_rows, product, sigmoid_of_double, tanh)
+from .pieces import (ENTRY, NO, ONE, OPTIONS, YES, ZERO, add_rows, at, clear_gates, copy, copy_rows,
+                     fill, input_gradients, keep_rows, product, sigmoid_of_double, tanh, together)
 
 
 @njit(**OPTIONS)
@@ -62,7 +62,8 @@ def forward(p):
         t = steps - 1 - k if reverse else k
         row, gates, inside = hx, z, inner
         if kept:
-            row, gates, inside = hx + 4 * k * hx_step, z + 4 * k * z_step, inner + 4 * k * inner_step
+            row, gates = hx + 4 * k * hx_step, z + 4 * k * z_step
+            inside = inner + 4 * k * inner_step
         y = gates + 2 * gate
         copy_rows(row, wide_row, x + 4 * t * x_step, x_row, rows, features)
         for b in range(rows):
@@ -129,6 +130,25 @@ def _reset_back(n, r, h, v, to_r, gh):
         to_r_[j] = s - s * r_[j]
 
 
+@njit(**OPTIONS)
+def _weight_gradients(blas, wide, reset_after, n, features, units, inputs, insides, dz, dz_gate,
+                      add, sums, sums_in):
+    """Those of n rows of inputs and of `inner`, to sums and sums_in or added to them."""
+    first = features + 1
+    wide_row = first + units
+    for g in range(2):
+        product(blas, wide, YES, wide_row, units, n, inputs, wide_row, dz + g * dz_gate, units,
+                add, sums + 4 * g * wide_row * units, units)
+    product(blas, wide, YES, first, units, n, inputs, wide_row, dz + 2 * dz_gate, units, add,
+            sums + 8 * wide_row * units, units)
+    if reset_after:
+        product(blas, wide, YES, 1 + units, units, n, inputs + 4 * features, wide_row,
+                dz + 3 * dz_gate, units, add, sums_in, units)
+    else:
+        product(blas, wide, YES, units, units, n, insides, units, dz + 2 * dz_gate, units, add,
+                sums_in + 4 * units, units)
+
+
 @cfunc(ENTRY, **OPTIONS)
 def backward(p):
     blas, wide, rows, steps, units, features, reverse, reset_after = (
@@ -163,11 +183,7 @@ def backward(p):
                     to_h + 8 * units * units, units, False, v, units)
             _reset_back(size, gates + gate, h, v, here + dz_gate, through)
         if on:
-            mask = bytes_at(on + t * on_step)
-            for b in range(rows):
-                if not mask[b * on_row]:
-                    for g in range(4):
-                        fill(here + g * dz_gate + 4 * b * units, units, ZERO)
+            clear_gates(rows, units, on + t * on_step, on_row, here, dz_gate)
         if k or gh_first:
             for g in range(2):
                 product(blas, wide, NO, rows, units, units, here + g * dz_gate, units,
@@ -180,34 +196,16 @@ def backward(p):
         copy(gh, through, size)
         if slot == 0:
             count = last - k
-            n, add = count * rows, last < steps
             if sums:
-                inputs, insides = hx + 4 * k * hx_step, inside
-                if count > 1:
-                    copy_rows(some_hx, rows * wide_row, inputs, hx_step, count, rows * wide_row)
-                    inputs = some_hx
-                    if not reset_after:
-                        copy_rows(some_inner, size, inside, inner_step, count, size)
-                        insides = some_inner
-                for g in range(2):
-                    product(blas, wide, YES, wide_row, units, n, inputs, wide_row,
-                            dz + g * dz_gate, units, add, sums + 4 * g * wide_row * units, units)
-                product(blas, wide, YES, first, units, n, inputs, wide_row, dz + 2 * dz_gate,
-                        units, add, sums + 8 * wide_row * units, units)
-                if reset_after:
-                    product(blas, wide, YES, 1 + units, units, n, inputs + 4 * features, wide_row,
-                            dz + 3 * dz_gate, units, add, sums_in, units)
-                else:
-                    product(blas, wide, YES, units, units, n, insides, units, dz + 2 * dz_gate,
-                            units, add, sums_in + 4 * units, units)
+                inputs = together(some_hx, hx + 4 * k * hx_step, hx_step, count, rows * wide_row)
+                insides = inside if reset_after else together(some_inner, inside, inner_step,
+                                                              count, size)
+                _weight_gradients(blas, wide, reset_after, count * rows, features, units, inputs,
+                                  insides, dz, dz_gate, last < steps, sums, sums_in)
             if gx:
-                for g in range(3):
-                    product(blas, wide, NO, n, features, units, dz + g * dz_gate, units,
-                            to_x + 4 * g * units * features, features, g > 0, some_gx, features)
-                for i in range(count):
-                    s = steps - 1 - k - i if reverse else k + i
-                    copy_rows(gx + 4 * s * gx_step, gx_row, some_gx + 4 * i * rows * features,
-                              features, rows, features)
+                input_gradients(blas, wide, 3, count, rows, units, features, dz, dz_gate, to_x,
+                                some_gx, gx + 4 * t * gx_step, gx_row,
+                                -gx_step if reverse else gx_step)
             last = k
     if gh_first:
         copy(gh_first, gh, size)

@@ -5,8 +5,9 @@ in floats, in the order in which they are read below. Gates lie in the order i f
 """
 from numba import cfunc, njit
 
-from .pieces import (ENTRY, NO, ONE, OPTIONS, YES, ZERO, add_rows, at, bytes_at, copy, copy_rows,
-                     fill, keep_rows, product, sigmoid_of_double, tanh)
+from .pieces import (ENTRY, NO, ONE, OPTIONS, YES, ZERO, add_rows, at, bytes_at, clear_gates, copy,
+                     copy_rows, fill, input_gradients, keep_rows, product, sigmoid_of_double, tanh,
+                     together)
 
 
 @njit(**OPTIONS)
@@ -105,14 +106,11 @@ def _gates_back(n, gh, e, z, gate, c, a, dz, dz_gate):
 
 
 @njit(**OPTIONS)
-def _keep_back(rows, units, on, on_row, dz, dz_gate, e, e_old):
-    """Where the mask was off, no gate has a gradient, and e stays."""
-    mask = bytes_at(on)
-    for b in range(rows):
-        if not mask[b * on_row]:
-            for g in range(4):
-                fill(dz + 4 * g * dz_gate + 4 * b * units, units, ZERO)
-    keep_rows(rows, units, on, on_row, e, e_old, units)
+def _weight_gradients(blas, wide, n, wide_row, units, inputs, dz, dz_gate, add, sums):
+    """Those of n rows of inputs, to sums or added to them."""
+    for g in range(4):
+        product(blas, wide, YES, wide_row, units, n, inputs, wide_row, dz + g * dz_gate, units,
+                add, sums + 4 * g * wide_row * units, units)
 
 
 @cfunc(ENTRY, **OPTIONS)
@@ -128,7 +126,7 @@ def backward(p):
     dz, some_hx, some_gx, gh = p[34], p[35], p[36], p[37]
     size, wide_row = rows * units, units + features + bias
     e, gh_old, e_old = gh + 4 * size, gh + 8 * size, gh + 12 * size
-    dz_gate = group * size
+    dz_gate = 4 * group * size
     if sequence:
         fill(gh, size, ZERO)
     else:
@@ -147,35 +145,26 @@ def backward(p):
         if on:
             copy(gh_old, gh, 2 * size)
         _gates_back(size, gh, e, z + 4 * k * z_step, 4 * z_gate, c + 4 * k * c_step,
-                    a + 4 * k * a_step, here, 4 * dz_gate)
+                    a + 4 * k * a_step, here, dz_gate)
         if on:
-            _keep_back(rows, units, on + t * on_step, on_row, here, dz_gate, e, e_old)
+            clear_gates(rows, units, on + t * on_step, on_row, here, dz_gate)
+            keep_rows(rows, units, on + t * on_step, on_row, e, e_old, units)
         if k or gh_first:
             for g in range(4):
-                product(blas, wide, NO, rows, units, units, here + 4 * g * dz_gate, units,
+                product(blas, wide, NO, rows, units, units, here + g * dz_gate, units,
                         to_h + 4 * g * units * units, units, g > 0, gh, units)
         if on:
             keep_rows(rows, units, on + t * on_step, on_row, gh, gh_old, units)
         if slot == 0:
             count = last - k
             if sums:
-                inputs = hx + 4 * k * hx_step
-                if count > 1:
-                    copy_rows(some_hx, rows * wide_row, inputs, hx_step, count, rows * wide_row)
-                    inputs = some_hx
-                for g in range(4):
-                    product(blas, wide, YES, wide_row, units, count * rows, inputs, wide_row,
-                            dz + 4 * g * dz_gate, units, last < steps,
-                            sums + 4 * g * wide_row * units, units)
+                inputs = together(some_hx, hx + 4 * k * hx_step, hx_step, count, rows * wide_row)
+                _weight_gradients(blas, wide, count * rows, wide_row, units, inputs, dz, dz_gate,
+                                  last < steps, sums)
             if gx:
-                for g in range(4):
-                    product(blas, wide, NO, count * rows, features, units, dz + 4 * g * dz_gate,
-                            units, to_x + 4 * g * units * features, features, g > 0, some_gx,
-                            features)
-                for i in range(count):
-                    s = steps - 1 - k - i if reverse else k + i
-                    copy_rows(gx + 4 * s * gx_step, gx_row, some_gx + 4 * i * rows * features,
-                              features, rows, features)
+                input_gradients(blas, wide, 4, count, rows, units, features, dz, dz_gate, to_x,
+                                some_gx, gx + 4 * t * gx_step, gx_row,
+                                -gx_step if reverse else gx_step)
             last = k
     if gh_first:
         copy(gh_first, gh, size)

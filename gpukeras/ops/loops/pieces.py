@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-UNPACKED = 1000000            # m n k of a product up to which OpenBLAS's AVX-512 kernels do not pack
+UNPACKED = 1000000            # m n k up to which OpenBLAS's AVX-512 kernels do not pack
 NO, YES = 111, 112            # transposed?
 OPTIONS = {"nogil": True, "error_model": "numpy", "cache": True, "fastmath": {"contract"}}
 ENTRY = types.void(types.CPointer(types.int64))
@@ -54,6 +54,25 @@ def copy_rows(to, to_row, source, row, rows, n):
     """`rows` rows of n floats, to_row and row floats apart."""
     for b in range(rows):
         copy(to + 4 * b * to_row, source + 4 * b * row, n)
+
+
+@njit(**OPTIONS)
+def together(room, source, step, count, n):
+    """Where the n floats of `count` steps lie side by side: copied to `room` if they do not."""
+    if count == 1:
+        return source
+    copy_rows(room, n, source, step, count, n)
+    return room
+
+
+@njit(**OPTIONS)
+def clear_gates(rows, n, on, on_row, dz, dz_gate):
+    """Zeros to those rows of four gates, dz_gate bytes apart, where the bytes at `on` are 0."""
+    mask = bytes_at(on)
+    for b in range(rows):
+        if not mask[b * on_row]:
+            for g in range(4):
+                fill(dz + g * dz_gate + 4 * b * n, n, ZERO)
 
 
 @njit(**OPTIONS)
@@ -123,6 +142,18 @@ def product(blas, wide, trans_a, m, n, k, a, lda, b, ldb, add, c, ldc):
         first, end = m * i // parts, m * (i + 1) // parts
         _gemm(blas, wide, trans_a, end - first, n, k, a + 4 * first * down, lda, b, ldb, add,
               c + 4 * first * ldc, ldc)
+
+
+@njit(**OPTIONS)
+def input_gradients(blas, wide, gates, count, rows, units, features, dz, dz_gate, to_x, room, gx,
+                    gx_row, gx_step):
+    """gx of `count` steps, gx_step floats apart, from the gradients dz of their gates."""
+    for g in range(gates):
+        product(blas, wide, NO, count * rows, features, units, dz + g * dz_gate, units,
+                to_x + 4 * g * units * features, features, g > 0, room, features)
+    for i in range(count):
+        copy_rows(gx + 4 * i * gx_step, gx_row, room + 4 * i * rows * features, features, rows,
+                  features)
 
 
 # ---- functions
