@@ -24,9 +24,9 @@ class Cut:
     """How a batch is dealt out.
 
     bounds: (first row, row after the last) of each replica of this process that has rows; rows are
-    counted over all processes, `first` is the first one here, `count` how many are here. threads:
-    for each thread, the numbers of its replicas, ascending over all threads. exact: nothing may
-    depend on the number of threads and processes.
+    counted over all processes, `first` is the first one here, `count` how many are here.
+    bounds_of: the same of every process. threads: for each thread, the numbers of its replicas,
+    ascending over all threads. exact: nothing may depend on the number of threads and processes.
 
     # Arguments
         rows: how many rows each process has.
@@ -36,16 +36,19 @@ class Cut:
 
     def __init__(self, rows: Sequence[int], replicas: int, threads: int, exact: bool,
                  rank: int = 0) -> None:
-        self.rows_of, self.exact = tuple(rows), exact
+        self.rows_of, self.exact, self.rank = tuple(rows), exact, rank
         self.rows, self.count, self.first = sum(rows), rows[rank], sum(rows[:rank])
         if exact:
             edges = [self.rows * i // replicas for i in range(replicas + 1)]
             self._check(edges)
-        else:
-            edges = [self.first + self.count * i // replicas for i in range(replicas + 1)]
-        last = self.first + self.count
-        self.bounds = [(a, b) for a, b in zip(edges, edges[1:])
-                       if a < b and self.first <= a and b <= last]
+        self.bounds_of = []
+        for r, count in enumerate(self.rows_of):
+            start = sum(rows[:r])
+            if not exact:
+                edges = [start + count * i // replicas for i in range(replicas + 1)]
+            self.bounds_of.append([(a, b) for a, b in zip(edges, edges[1:])
+                                   if a < b and start <= a and b <= start + count])
+        self.bounds = self.bounds_of[rank]
         count = len(self.bounds)
         starts = [count * i // threads for i in range(threads + 1)]
         self.threads = [list(range(a, b)) for a, b in zip(starts, starts[1:]) if b > a]
@@ -53,6 +56,11 @@ class Cut:
     @property
     def sizes(self) -> list[int]:
         return [b - a for a, b in self.bounds]
+
+    @property
+    def all_sizes(self) -> list[int]:
+        """Rows of the replicas of all processes, in their order."""
+        return [b - a for bounds in self.bounds_of for a, b in bounds]
 
     def _check(self, edges: Sequence[int]) -> None:
         """The parts of an exact cut must not lie on two processes."""
@@ -90,8 +98,9 @@ def bind_combine(part: Part, values: Sequence[np.ndarray], out: np.ndarray, cut:
     if part.kind == "sum":
         if group is None:
             return bind_sum(values, out), _nothing
-        bind = _sum_in_order if cut.exact else _sum_here_first
-        return bind(values, out, group, channel)
+        if cut.exact:
+            return _sum_in_order(values, out, [len(b) for b in cut.bounds_of], group, channel)
+        return _sum_here_first(values, out, group, channel)
     return _gather(part, values, out, cut, group, channel)
 
 
@@ -121,11 +130,12 @@ def _sum_here_first(values, out, group, channel) -> tuple[Call, Call]:
     return start, message.finish
 
 
-def _sum_in_order(values, out, group, channel) -> tuple[Call, Call]:
-    """All parts go to all processes, which add them in the order of the replicas."""
+def _sum_in_order(values, out, counts, group, channel) -> tuple[Call, Call]:
+    """All parts go to all processes, which add them in the order of the replicas. counts: how many
+    replicas each process has."""
     mine = np.empty((len(values), out.size), out.dtype)
-    whole = np.empty((len(values) * group.size, out.size), out.dtype)
-    message = _Message(lambda: group.start_gather(mine, whole, channel=channel))
+    whole = np.empty((sum(counts), out.size), out.dtype)
+    message = _Message(lambda: group.start_gather(mine, whole, counts, channel=channel))
     add = bind_sum(list(whole), out)
 
     def start() -> None:
