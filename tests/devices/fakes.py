@@ -94,9 +94,7 @@ class FakeStream:
     def __init__(self, non_blocking, late=False):
         assert non_blocking, "the null stream cannot be captured"
         self.captured, self.late = None, late
-        self.pending, self.waits = [], []
-        if late:
-            self.ptr = 4243
+        self.pending, self.waits, self.joined = [], [], []
 
     def submit(self, run):
         if self.late:
@@ -110,19 +108,25 @@ class FakeStream:
         self.waits.append(event)
         event.arrive()
         other = event.stream
-        if other is not None and other.captured is not None and self.captured is None:
-            self.captured, self.late_again, self.late = other.captured, self.late, False
-        elif other is not None and self.captured is not None and other.captured is self.captured \
-                and hasattr(other, "late_again"):
-            other.captured, other.late = None, other.late_again
-            del other.late_again
+        if other is None or self is other:
+            return
+        if other.captured is not None and self.captured is None:
+            self.captured, self.late = other.captured, False
+            other.joined.append(self)
+        elif other in self.joined:
+            self.joined.remove(other)
+            other.captured, other.late = None, True
 
     def begin_capture(self):
         self.captured = []
 
     def end_capture(self):
         captured, self.captured = self.captured, None
-        assert not hasattr(self, "late_again"), "a stream that joined a capture cannot end it"
+        for stream in self.joined:
+            stream.captured, stream.late = None, True
+        left, self.joined = self.joined, []
+        if left:
+            raise RuntimeError("cudaErrorStreamCaptureUnjoined")
         return types.SimpleNamespace(launch=lambda stream: [run() for run in captured])
 
     def synchronize(self):
@@ -182,7 +186,7 @@ class FakeModule:
 class FakeDevice:
     """cupy.cuda.Device"""
 
-    compute_capability = "90"
+    compute_capability, pci_bus_id = "90", "0000:19:00.0"
 
     def __init__(self, index):
         self.id = index
@@ -221,10 +225,11 @@ class FakeCupy(types.ModuleType):
 
     def __init__(self):
         super().__init__("cupy")
-        self.attributes, self.stream, self.events = [], None, 0
+        self.attributes, self.stream, self.events, self.streams = [], None, 0, {}
         runtime = types.SimpleNamespace(
             memcpyAsync=self._copy, memcpyPeerAsync=self._copy_peer, memsetAsync=self._set,
-            memGetInfo=lambda: (10, 1 << 30),
+            memGetInfo=lambda: (10, 1 << 30), getDeviceCount=lambda: 1,
+            getDeviceProperties=lambda device: {"name": b"stand-in"},
             deviceGetAttribute=lambda which, device: {97: 232448}[which])
         self.cuda = types.SimpleNamespace(
             Device=FakeDevice, Stream=self._stream, Event=self._event,
@@ -236,15 +241,17 @@ class FakeCupy(types.ModuleType):
 
     def _stream(self, non_blocking):
         made = FakeStream(non_blocking, late=self.stream is not None)
+        made.ptr += len(self.streams)
+        self.streams[made.ptr] = made
         if self.stream is None:
             self.stream = made
         else:
-            self.sending = self.beside = made      # nobody uses both
+            self.sending = self.beside = made      # nobody here uses both
         return made
 
     def _event(self, disable_timing=False):
         self.events += 1
-        event = types.SimpleNamespace(timing=not disable_timing, stream=None, left=0)
+        event = types.SimpleNamespace(timing=not disable_timing, stream=None, left=0, done=True)
 
         def record(stream):
             vars(event).update(at=time.perf_counter(), stream=stream, left=len(stream.pending))
@@ -268,17 +275,14 @@ class FakeCupy(types.ModuleType):
 
     def _copy(self, dst, src, nbytes, kind, stream):
         assert kind in (1, 2, 3)
-        queue = self.stream if stream == FakeStream.ptr else self.sending
-        assert stream == queue.ptr
-        queue.submit(lambda: ctypes.memmove(dst, src, nbytes))
+        self.streams[stream].submit(lambda: ctypes.memmove(dst, src, nbytes))
 
     def _copy_peer(self, dst, to, src, source, nbytes, stream):
         assert to != source and stream == FakeStream.ptr
         self.stream.submit(lambda: ctypes.memmove(dst, src, nbytes))
 
     def _set(self, ptr, value, nbytes, stream):
-        assert stream == FakeStream.ptr
-        self.stream.submit(lambda: ctypes.memset(ptr, value, nbytes))
+        self.streams[stream].submit(lambda: ctypes.memset(ptr, value, nbytes))
 
 
 class PinnedMemory(bytearray):

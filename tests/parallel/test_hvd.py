@@ -1,16 +1,11 @@
 """hvd: one process alone, and real jobs under mpirun on this machine."""
-import os
-import shutil
-import subprocess
-import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from jobs import SAME_BITS, job, load, since_trouble
 
 import gpukeras.hvd as hvd
 from gpukeras import backend as K
@@ -21,37 +16,6 @@ from gpukeras.parallel import communicator
 from gpukeras.parallel.communicator import Communicator
 from gpukeras.parallel.gradients import _HALVES, RankMean, _halved_sum, average_gradients
 from gpukeras.utils import HDF5Matrix, Sequence
-
-HERE = Path(__file__).resolve().parent
-SCRIPT = HERE / "train_digits.py"
-
-
-def mpirun():
-    """The command, or None: from the wheel beside this Python, else from the system."""
-    beside = Path(sys.executable).parent / "mpirun"
-    return str(beside) if beside.exists() else shutil.which("mpirun")
-
-
-def job(n, *args, script=SCRIPT, options=(), **environ):
-    """(exit code, output, seconds) of a training script on n ranks."""
-    if mpirun() is None or not _has_mpi4py():
-        pytest.skip("no mpirun and mpi4py: pip install gpukeras[mpi]")
-    command = [mpirun(), "--allow-run-as-root", "--oversubscribe", *options, "-n", str(n),
-               sys.executable, str(script), *map(str, args)]
-    env = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "GPUKERAS_DEVICE": "cpu",
-           "OMP_NUM_THREADS": "1", "GPUKERAS_THREADS": "1", **environ}
-    start = time.monotonic()
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
-    return done.returncode, done.stdout + done.stderr, time.monotonic() - start
-
-
-def _has_mpi4py():
-    try:
-        import mpi4py
-    except ImportError:
-        return False
-    return bool(mpi4py)
-
 
 @pytest.fixture(autouse=True)
 def alone():
@@ -224,11 +188,6 @@ def test_warm_up_and_schedule_follow_horovods_formulas():
 
 # ---------------------------------------------------------------- under mpirun
 
-def load(out, rank):
-    with np.load(f"{out}.{rank}.npz") as file:
-        return {name: file[name] for name in file}
-
-
 @pytest.mark.parametrize("n", [2, 4])
 def test_ranks_train_as_one_process_does_on_the_whole_batch(tmp_path, n):
     first = str(tmp_path / "first.h5")
@@ -248,7 +207,7 @@ def test_ranks_train_as_one_process_does_on_the_whole_batch(tmp_path, n):
 def test_any_number_of_ranks_gives_the_same_bits(tmp_path, model):
     found = {}
     for n in (1, 2, 4):
-        code, words, _ = job(n, tmp_path / f"{n}", model, script=HERE / "train_same_bits.py")
+        code, words, _ = job(n, tmp_path / f"{n}", model, script=SAME_BITS)
         assert code == 0, words
         found[n] = load(tmp_path / f"{n}", 0)
     assert found[1]["loss"][-1] < found[1]["loss"][0]
@@ -261,7 +220,7 @@ def test_any_number_of_ranks_gives_the_same_bits(tmp_path, model):
 def test_four_ranks_read_the_digits_as_well_as_one(tmp_path):
     found = {}
     for n in (1, 4):
-        code, words, _ = job(n, tmp_path / f"{n}", "digits", script=HERE / "train_same_bits.py")
+        code, words, _ = job(n, tmp_path / f"{n}", "digits", script=SAME_BITS)
         assert code == 0, words
         found[n] = load(tmp_path / f"{n}", 0)["accuracy"]
     assert found[1] > 0.95 and abs(found[4] - found[1]) < 0.02
@@ -269,9 +228,9 @@ def test_four_ranks_read_the_digits_as_well_as_one(tmp_path):
 
 def test_ranks_may_have_batches_of_different_sizes(tmp_path):
     """Samples count alike, whichever rank has them."""
-    code, words, _ = job(1, tmp_path / "one", "uneven", script=HERE / "train_same_bits.py")
+    code, words, _ = job(1, tmp_path / "one", "uneven", script=SAME_BITS)
     assert code == 0, words
-    code, words, _ = job(2, tmp_path / "two", "uneven", script=HERE / "train_same_bits.py")
+    code, words, _ = job(2, tmp_path / "two", "uneven", script=SAME_BITS)
     assert code == 0, words
     one, two = load(tmp_path / "one", 0), load(tmp_path / "two", 0)
     for name, value in two.items():
@@ -279,23 +238,23 @@ def test_ranks_may_have_batches_of_different_sizes(tmp_path):
 
 
 def test_a_killed_rank_ends_the_job_and_is_named(tmp_path):
-    code, words, seconds = job(3, tmp_path / "out", 10, 15, "kill", 1, 3)
-    assert code != 0 and seconds < 30
+    code, words, end = job(3, tmp_path / "out", 10, 15, "kill", 1, 3)
+    assert code != 0 and since_trouble(words, end) < 30
     assert "rank 1" in words and "signal 9" in words.lower()
     assert not list(tmp_path.glob("out*"))
 
 
 def test_the_model_is_saved_when_a_rank_dies(tmp_path):
     saved = tmp_path / "last.h5"
-    code, words, seconds = job(3, tmp_path / "out", 10, 15, "kill", 1, 3, LAST=str(saved),
-                               options=["--continuous"])
-    assert code != 0 and seconds < 30
+    code, words, end = job(3, tmp_path / "out", 10, 15, "kill", 1, 3, LAST=str(saved),
+                           options=["--continuous"])
+    assert code != 0 and since_trouble(words, end) < 30
     assert "rank 1 did not come to a step of training within 5 s" in words
     optimizer = models.load_model(saved).optimizer         # as it was after three steps
     assert K.get_value(optimizer.iterations) == 3
 
 
 def test_a_hanging_rank_is_named_after_the_time_out(tmp_path):
-    code, words, seconds = job(3, tmp_path / "out", 10, 15, "hang", 2, 3)
-    assert code != 0 and seconds < 30
+    code, words, end = job(3, tmp_path / "out", 10, 15, "hang", 2, 3)
+    assert code != 0 and since_trouble(words, end) < 30
     assert "rank 2 did not come to a step of training within 5 s" in words

@@ -1,6 +1,9 @@
 """One rank of a job: trains an MLP on this rank's rows and writes what came out.
 
-python train_digits.py OUT STEPS BATCH [kill RANK STEP | hang RANK STEP]
+python train_digits.py OUT STEPS BATCH [HOW RANK STEP]
+
+HOW: what happens to that rank before that step: kill, hang; with FAKE_NCCL (see fake_gpus.py) also
+in a message of it: nccl-kill, nccl-hang, nccl-break.
 """
 import os
 import signal
@@ -23,7 +26,10 @@ def data(rows):
 
 
 def main(out, steps, batch, how=None, victim=None, when=None):
-    hvd.init(timeout=5.0)
+    hvd.init(timeout=100.0)              # the first step is compiled, on a machine under load
+    if os.environ.get("FAKE_NCCL"):
+        import fake_gpus
+        nccl = fake_gpus.use()
     np.random.seed(hvd.rank())           # ranks start apart: the broadcast brings them together
     model = models.Sequential([layers.Dense(16, activation="relu", input_shape=(20,)),
                                layers.BatchNormalization() if how == "norm" else layers.Dense(8),
@@ -37,12 +43,19 @@ def main(out, steps, batch, how=None, victim=None, when=None):
     x, y = hvd.shard(*data(int(steps) * int(batch)))
 
     def trouble(number, logs):
-        if hvd.rank() == int(victim) and number == int(when):
+        if number != int(when):
+            return
+        hvd.init().timeout = 5.0
+        if hvd.rank() == int(victim):
+            print(f"trouble at {time.time()}", flush=True)
+            if how.startswith("nccl-"):
+                nccl.trouble = how[5:]
+                return
             if how == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(1000)
 
-    extra = [LambdaCallback(on_batch_begin=trouble)] if how in ("kill", "hang") else []
+    extra = [LambdaCallback(on_batch_begin=trouble)] if when else []
     if os.environ.get("LAST"):
         extra.append(hvd.callbacks.SaveOnFailureCallback(os.environ["LAST"]))
     history = model.fit(x, y, int(batch) // hvd.size(), epochs=2, verbose=0, shuffle=False,

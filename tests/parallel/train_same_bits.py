@@ -3,7 +3,10 @@
 python train_same_bits.py OUT mlp|cnn|lstm      50 steps, the same bits on 1, 2 and 4 ranks
 python train_same_bits.py OUT uneven            batches of different sizes on the ranks
 python train_same_bits.py OUT digits            the handwritten digits, in any order of sums
+
+With FAKE_NCCL on stand-ins for a GPU and NCCL, see fake_gpus.py.
 """
+import os
 import sys
 
 import numpy as np
@@ -79,7 +82,15 @@ def digits():
 
 def main(out, name):
     hvd.init(timeout=20.0)
+    if os.environ.get("FAKE_NCCL"):
+        import fake_gpus
+        nccl = fake_gpus.use()
     model, history = {"uneven": uneven, "digits": digits}.get(name, lambda: trained(name))()
+    if os.environ.get("FAKE_NCCL"):
+        from gpukeras import devices
+        counters = devices.current().driver.counters
+        history = {**history, "graphs": counters.graph_launches, "captured": nccl.captured,
+                   "messages": nccl.messages}
     np.savez(f"{out}.{hvd.rank()}.npz", *model.get_weights(), **history)
 
 
