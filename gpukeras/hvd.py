@@ -9,10 +9,9 @@
 """
 import numpy as np
 
-from . import backend as K
-from . import devices
 from .models import load_model as _load_model
 from .parallel import hvd_callbacks as callbacks
+from .parallel.broadcasting import broadcast_variables
 from .parallel.communicator import average, current, init, shutdown
 from .parallel.gradients import average_gradients
 from .parallel.sharding import EverySo, rows_of_file
@@ -50,9 +49,10 @@ def DistributedOptimizer(optimizer, name=None, device_dense="", device_sparse=""
                          compression=Compression.none, sparse_as_dense=False):
     """The optimizer, for a model that all ranks train together.
 
-    On the CPU the ranks' batches in `fit` are one batch: loss, metrics, gradients and the
-    statistics of batch normalisation are those of all its samples. With compression, and on a GPU,
-    gradients alone are averaged over the ranks, before they are clipped and applied.
+    The ranks' batches in `fit` are one batch: loss, metrics, gradients and the statistics of batch
+    normalisation are those of all its samples. On GPUs values travel by NCCL if it is there, else
+    through the host. With compression gradients alone are averaged over the ranks, before they are
+    clipped and applied, through the host.
 
     # Arguments
         optimizer: any optimizer of gpukeras.
@@ -63,8 +63,7 @@ def DistributedOptimizer(optimizer, name=None, device_dense="", device_sparse=""
         An optimizer of a class with the same name, so that a saved model loads without Horovod.
     """
     base, group = type(optimizer), current()
-    as_one = (group.size > 1 and compression == Compression.none
-              and not devices.current().target.kernels)
+    as_one = group.size > 1 and compression == Compression.none
 
     def combine(self, grads):
         grads = base.combine(self, grads)
@@ -80,11 +79,8 @@ def broadcast_global_variables(root_rank=0, model=None):
     if model is None:
         raise ValueError("broadcast_global_variables: which model? There are no global variables "
                          "here. Try: broadcast_global_variables(0, model), or the callback")
-    variables = [*model.weights, *getattr(getattr(model, "optimizer", None), "weights", [])]
-    values = [np.array(v, order="C") for v in K.batch_get_value(variables)]
-    for value in values:
-        current().broadcast(value, root_rank)
-    K.batch_set_value(list(zip(variables, values, strict=True)))
+    broadcast_variables(
+        [*model.weights, *getattr(getattr(model, "optimizer", None), "weights", [])], root_rank)
 
 
 def allreduce(value, name=None, average=True):

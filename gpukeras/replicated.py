@@ -30,8 +30,9 @@ class Replicated(Function):
 
     # Arguments
         devices: how many devices this process has.
-        group: processes that compute together, on CPUs (devices/group.py); arrays are the rows of
-            this process, and the batch is the rows of all of them, in the order of ranks.
+        group: processes that compute together (devices/group.py), each on its own device; arrays
+            are the rows of this process, and the batch is the rows of all of them, in the order of
+            ranks.
         numbers: of real GPUs, if each replica shall have one of its own; else all replicas share
             the device of the process.
     """
@@ -44,11 +45,20 @@ class Replicated(Function):
     def _compile(self, shapes: Shapes, phase: bool, device: Device) -> Any:
         rows = _rows(shapes)
         if self.group is not None:
+            self._check_group(rows)
             return self._plan(shapes, phase, device, (rows,) * self.group.size)
         cut = self._cut((rows,))
         if rows < 2 or len(cut.bounds) < 2:
             return super()._compile(shapes, phase, device)
         return self._plan(shapes, phase, device, (rows,))
+
+    def _check_group(self, rows: int) -> None:
+        if self.numbers:
+            raise DeviceError(f"rank {self.group.rank} of {self.group.size} got {self.devices} "
+                              "GPUs, expected one. Try: as many ranks as GPUs, without "
+                              "multi_gpu_model")
+        if not rows:
+            raise DeviceError(f"rank {self.group.rank} got a batch of 0 rows: every rank needs one")
 
     def _cut(self, rows_of: Sequence[int]) -> Cut:
         exact = across_devices()
@@ -62,14 +72,20 @@ class Replicated(Function):
         programs = {size: compile_graph(program.graph, device.target)
                     for size, program in parts.programs.items()}
         if device.target.kernels:
-            update = compile_graph(update_of_parts(parts, cut.sizes), device.target)
+            update = compile_graph(update_of_parts(parts, cut.all_sizes, self._sums(cut)),
+                                   device.target)
         else:
             update = compile_graph(parts.update, device.target, filled=len(parts.sums))
         plan = _Plan(parts, programs, update, cut,
                      lambda rows_of: self._plan(shapes, phase, device, rows_of))
+        plan.summed, plan.kind = self._sums(cut), crc32(repr([s[1:] for s in shapes]).encode())
         if device.target.kernels and self.numbers:
             plan.numbers, plan.sums = self.numbers, compile_graph(parts.update, device.target)
         return plan
+
+    def _sums(self, cut: Cut) -> bool:
+        """Do processes add up while values travel? The order of addends is not ours then."""
+        return self.group is not None and self.devices == 1 and not cut.exact
 
     def _load(self, plan: Any, device: Device) -> Executable:
         if not isinstance(plan, _Plan):
@@ -87,11 +103,14 @@ class _Plan:
     """A compiled step; what Function keeps of it and loads again when variables have moved.
 
     again: makes the plan for other numbers of rows of the processes. numbers: of the GPUs, if each
-    replica has one of its own; then `sums` is the update that reads sums made by NCCL.
+    replica has one of its own; then `sums` is the update that reads sums made by NCCL. summed: does
+    the update read sums that the processes have made? kind: a number for all but the rows.
     """
 
     numbers: tuple[int, ...] = ()
     sums: Schedule | None = None
+    summed = False
+    kind = 0
 
     def __init__(self, parts: Partition, programs: dict[int, Schedule], update: Schedule,
                  cut: Cut, again: Callable[[Sequence[int]], "_Plan"]) -> None:
@@ -99,11 +118,17 @@ class _Plan:
         self.variables = [v for s in (update, *programs.values()) for v in s.variables]
         self.again = again
 
-    def load(self, device: Device, group: Any = None) -> Executable:
+    def load(self, device: Device, group: Any = None, alike: bool = True) -> Executable:
+        """alike: do all processes of the group run the same program?"""
         if self.sums is not None:
             from .devices.several import DeviceTeam, devices_of
             return DeviceTeam(devices_of(device, self.numbers), self.parts, self.programs,
                               self.update, self.sums, self.cut)
+        if device.target.kernels and group is not None:
+            from .devices.kernel_ranks import RankTeam
+            from .devices.rank_links import link_of
+            return RankTeam(device, self.parts, self.programs, self.update, self.cut,
+                            link_of(device, group), self.summed, alike)
         if device.target.kernels:
             from .devices.kernel_replicas import KernelTeam
             return KernelTeam(device, self.parts, self.programs, self.update, self.cut)
@@ -118,30 +143,42 @@ class Together(Executable):
         self._device, self._plan, self._group = device, plan, group
         self._rows = plan.cut.count
         self._name = np.uint32(crc32(name.partition(" ")[0].encode()))
-        first = plan.load(device, group)
-        self._teams, self._last = {plan.cut.rows_of: first}, first
-        self.inputs = first.inputs
+        self._teams: dict[tuple, Executable] = {}
+        self._last: Any = None
+        self.inputs: list[Any] = [None] * len(plan.parts.spread)      # come with `run`
+        if not device.target.kernels:              # or are here: arrays that `run` finds filled
+            self._last = self._team((plan.cut.rows_of, True))
+            self.inputs = self._last.inputs
 
     def run(self, arrays: Sequence[np.ndarray]) -> None:
-        for place, array in zip(self.inputs, arrays):
-            np.copyto(place, array, "unsafe")
-        rows_of = self._meet()
-        team = self._teams.get(rows_of)
-        if team is None:
-            team = self._teams[rows_of] = self._plan.again(rows_of).load(self._device, self._group)
-        team.run(() if team.inputs is self.inputs else self.inputs)
-        self._last = team
+        places = self.inputs
+        if not self._device.target.kernels:
+            for place, array in zip(places, arrays):
+                np.copyto(place, array, "unsafe")
+            arrays = places
+        team = self._last = self._team(self._meet())
+        team.run(() if team.inputs is places else arrays)
 
-    def _meet(self) -> tuple[int, ...]:
-        """How many rows each process has. Raises DeviceError if one is at another step."""
-        mine = np.array([[self._rows, self._name]], "int64")
-        all_ = np.empty((self._group.size, 2), "int64")
+    def _team(self, key: tuple[tuple[int, ...], bool]) -> Executable:
+        if key not in self._teams:
+            rows_of, alike = key
+            plan = (self._plan if rows_of == self._plan.cut.rows_of else self._plan.again(rows_of))
+            self._teams[key] = plan.load(self._device, self._group, alike)
+        return self._teams[key]
+
+    def _meet(self) -> tuple[tuple[int, ...], bool]:
+        """(how many rows each process has, whether they run the same program). Raises DeviceError
+        if one is at another step."""
+        mine = np.array([[self._rows, self._name, self._plan.kind]], "int64")
+        all_ = np.empty((self._group.size, 3), "int64")
         self._group.start_gather(mine, all_)()
         if (all_[:, 1] != self._name).any():
             other = [i for i, name in enumerate(all_[:, 1]) if name != self._name]
             raise DeviceError(f"rank {self._group.rank} and rank {other[0]} came to different "
                               "steps. Every rank must make the same calls, with as many batches")
-        return tuple(int(n) for n in all_[:, 0])
+        alike = bool((all_[:, [0, 2]] == all_[0, [0, 2]]).all())
+        rows_of = tuple(int(n) for n in all_[:, 0])
+        return rows_of, alike or not self._device.target.kernels
 
     def fetch(self) -> list[np.ndarray]:
         return self._last.fetch()

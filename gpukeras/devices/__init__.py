@@ -2,6 +2,7 @@
 use."""
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
@@ -15,6 +16,7 @@ from .host import HostDevice
 from .inlet import Inlet
 
 _current: Device | None = None
+_wanted = 0                                        # number of the GPU to use, if there are several
 
 
 def current() -> Device:
@@ -37,7 +39,24 @@ def make(choice: Choice) -> Device:
         from .emu import EmuDriver
         return KernelDevice(EmuDriver())
     from .cuda import CudaDriver
-    return KernelDevice(CudaDriver())
+    return KernelDevice(CudaDriver(_number()))
+
+
+def prefer(number: int) -> None:
+    """Which of the GPUs that CUDA_VISIBLE_DEVICES leaves this process shall use: as many processes
+    as there are get one each, more share them. Values on another one move when they are next used.
+    """
+    global _wanted
+    _wanted = number
+    driver = getattr(_current, "driver", None)
+    if driver is not None and hasattr(driver, "device") and driver.device.id != _number():
+        use(None)
+
+
+def _number() -> int:
+    if not _wanted:
+        return 0
+    return _wanted % importlib.import_module("cupy").cuda.runtime.getDeviceCount()
 
 
 def release() -> int:
@@ -67,4 +86,4 @@ def use(device: Device | None) -> Device | None:
 
 
 __all__ = ["Device", "DeviceArray", "Executable", "HostDevice", "Inlet", "adopt", "current", "make",
-           "on_host", "release", "use"]
+           "on_host", "prefer", "release", "use"]

@@ -6,6 +6,7 @@ array functions are not used, so nothing depends on its current stream or its ke
 
 from __future__ import annotations
 
+import platform
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Sequence
 
@@ -101,6 +102,11 @@ class CudaDriver(Driver):
         name = self.cupy.cuda.runtime.getDeviceProperties(self.device.id)["name"]
         return name.decode() if isinstance(name, bytes) else name
 
+    @property
+    def place(self) -> str:
+        """Which GPU of which machine."""
+        return f"{platform.node()} {self.device.pci_bus_id}"
+
     # memory ---------------------------------------------------------------
     def alloc(self, nbytes: int) -> DeviceArray:
         self._refuse("alloc")
@@ -130,6 +136,11 @@ class CudaDriver(Driver):
 
     def wait(self, fence: Any, sending: bool) -> None:
         (self._side() if sending else self.stream).wait_event(fence)
+
+    def aside(self) -> None:
+        """Read values beside the work that is queued, which waits without end: to save what there
+        is before the process ends."""
+        self.stream = self._side()
 
     def _side(self) -> Any:
         """The stream that carries data while the main one computes."""

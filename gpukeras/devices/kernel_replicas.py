@@ -68,26 +68,35 @@ class KernelTeam(KernelExecutable):
     """A step cut into replicas that share one device and its memory. Replicas run in turn;
     exchanges and the update read their parts where they are."""
 
+    buckets: Sequence[Sequence[int]] = ()          # of sums, whose ends replicas shall mark
+
     def __init__(self, device: KernelDevice, parts: Partition, schedules: dict[int, Schedule],
                  update: Schedule, cut: Cut) -> None:
         self.device, self.driver, self.parts, self.cut = device, device.driver, parts, cut
         self.schedule = update
         self.inputs = [
-            device.empty(v.type.dtype, (parts.rows, *v.type.shape[1:]) if spread else v.type.shape)
+            device.empty(v.type.dtype, (cut.count, *v.type.shape[1:]) if spread else v.type.shape)
             for v, spread in zip(schedules[cut.sizes[0]].inputs, parts.spread)]
         self.replicas = [self._replica(schedules[b - a], a, b) for a, b in cut.bounds]
         self.calls: list[Call] = []
         self._exchanges: list[KernelExecutable] = []
-        for i in range(len(parts.exchanges)):
-            self._take_leg(i)
-            self._exchanges.append(self._exchange(i))
-        self._take_leg(len(parts.exchanges))
-        self.update = KernelExecutable(device, update, dict(zip(update.inputs, self._parts())))
-        self.calls += self.update.calls
+        self._bind_step(update)
         self.host_steps = [step for p in (*self.replicas, *self._exchanges, self.update)
                            for step in p.host_steps]
         self._checking = self.update._checking
         self._forget_graphs()
+
+    def _bind_step(self, update: Schedule) -> None:
+        """Fill `calls` with the whole step."""
+        for i in range(len(self.parts.exchanges)):
+            self._take_leg(i)
+            self._exchanges.append(self._exchange(i))
+        self._take_leg(len(self.parts.exchanges))
+        self._bind_update(update, self._parts())
+
+    def _bind_update(self, update: Schedule, given: Sequence[DeviceArray]) -> None:
+        self.update = KernelExecutable(self.device, update, dict(zip(update.inputs, given)))
+        self.calls += self.update.calls
 
     def _replica(self, schedule: Schedule, start: int, stop: int) -> KernelReplica:
         first = self.device.empty("int64", ())
@@ -95,10 +104,13 @@ class KernelTeam(KernelExecutable):
         arrays = []
         for x, spread in zip(self.inputs, self.parts.spread):
             if spread:
-                row = x.nbytes // self.parts.rows
-                x = x.view(shape=(stop - start, *x.shape[1:]), offset=start * row)
+                row = x.nbytes // self.cut.count
+                x = x.view(shape=(stop - start, *x.shape[1:]),
+                           offset=(start - self.cut.first) * row)
             arrays.append(x)
-        return KernelReplica(self.device, schedule, dict(zip(schedule.inputs, [*arrays, first])))
+        ends = [[self.parts.sums[k].index for k in bucket] for bucket in self.buckets]
+        return KernelReplica(self.device, schedule, dict(zip(schedule.inputs, [*arrays, first])),
+                             buckets=ends)
 
     def _take_leg(self, i: int) -> None:
         for replica in self.replicas:
@@ -138,11 +150,11 @@ class KernelTeam(KernelExecutable):
 def bind_together(device: KernelDevice, parts: Partition, cut: Cut, i: int,
                   replicas: Iterable[KernelReplica], values: Sequence[Sequence[DeviceArray]],
                   ) -> tuple[KernelExecutable, list[Call]]:
-    """Exchange i on one device, where `values` are all replicas' parts of each member: (its
-    program, calls that also hand the results to `replicas`)."""
+    """Exchange i on one device, where `values` are the parts of each member from all replicas, of
+    all processes: (its program, calls that also hand the results to `replicas`)."""
     replicas = list(replicas)
     members = [(part, v.type) for part, v in zip(parts.exchanges[i], replicas[0].members[i])]
-    schedule = compile_graph(exchange_of_parts(members, parts.rows, cut.sizes), device.target)
+    schedule = compile_graph(exchange_of_parts(members, parts.rows, cut.all_sizes), device.target)
     given = dict(zip(schedule.inputs, [x for group in values for x in group]))
     program = KernelExecutable(device, schedule, given)
     copies = [device.driver.bind_copy(r.meetings[i][1][j], result)

@@ -169,7 +169,7 @@ class KernelExecutable(Executable):
 
     def captured(self, calls: Sequence[Call]) -> Graph | None:
         """A graph of the calls; None if it is not wanted, or cannot be: then a line says why."""
-        if flag("GPUKERAS_REPLAY") == "0" or self._checking or not (self.calls and self._replays):
+        if flag("GPUKERAS_REPLAY") == "0" or self._checking or not (calls and self._replays):
             return None
         if self.host_steps:
             step = self.host_steps[0]

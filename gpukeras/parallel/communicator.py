@@ -10,7 +10,9 @@ import time
 
 import numpy as np
 
+from .. import devices
 from ..errors import DeviceError
+from .watchdog import Watchdog
 
 # set by the launchers of Open MPI, MPICH and Intel MPI, MVAPICH, and by Slurm's
 _LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MV2_COMM_WORLD_SIZE")
@@ -39,6 +41,16 @@ class Communicator:
     def watch(self, rescue):
         """Have `rescue` called if the job ends because another rank has."""
 
+    def guard(self, check, aside, abort):
+        """What looks after steps that wait for other ranks on the GPU, where nothing else can end
+        them; None: nothing does. See Watchdog.
+
+        # Arguments
+            check: raises an error if a connection is broken.
+            aside: lets values be read while the GPU waits.
+            abort: ends the waiting.
+        """
+
     def broadcast(self, array, root=0):
         """Replaces an array by that of rank `root`, in place."""
 
@@ -48,6 +60,12 @@ class Communicator:
 
     def barrier(self):
         """Waits until all ranks are here."""
+
+    def check_root(self, root):
+        """ValueError if there is no such rank."""
+        if not 0 <= root < self.size:
+            raise ValueError(f"root_rank {root}: got a job of {self.size} ranks, expected 0 to "
+                             f"{self.size - 1}")
 
     def start_sum(self, array, channel=0):
         """Begins `allreduce`; returns a function that waits for its end. Messages of a channel, 0
@@ -71,7 +89,9 @@ class MpiCommunicator(Communicator):
     def __init__(self, mpi, timeout=300.0):
         self.mpi, self.world, self.timeout = mpi, mpi.COMM_WORLD, timeout
         self.rank, self.size = self.world.Get_rank(), self.world.Get_size()
-        self._ending = False
+        self.asked = None                # when mpirun asked this process to end
+        self._called, self._failing = {}, threading.Lock()      # rank that waits -> why it ends
+        self._aside, self._abort = [], []
         self.channels = self.world, self.world.Dup()
         here = self.world.Split_type(mpi.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = here.Get_rank(), here.Get_size()
@@ -98,7 +118,7 @@ class MpiCommunicator(Communicator):
         return lambda: self._wait(request, "a step of training")
 
     def broadcast(self, array, root=0):
-        self._check_root(root)
+        self.check_root(root)
         if not array.flags.c_contiguous:
             raise ValueError("broadcast: got a strided array, expected a contiguous one")
         self._wait(self.world.Ibcast(array.reshape(-1).view(np.uint8), root), "a broadcast")
@@ -110,40 +130,72 @@ class MpiCommunicator(Communicator):
     def barrier(self):
         self._wait(self.world.Ibarrier(), "a barrier")
 
-    def _check_root(self, root):
-        if not 0 <= root < self.size:
-            raise ValueError(f"root_rank {root}: got a job of {self.size} ranks, expected 0 to "
-                             f"{self.size - 1}")
-
     def _wait(self, request, what):
         """Until the request is done; ends the whole job when time runs out."""
         start = time.monotonic()
         while not request.Test():
-            if self._ending:
-                self._end()
+            if self.asked is not None:
+                self.end()
             spent = time.monotonic() - start
             if spent > self.timeout:
-                self._give_up(what)
+                self.fail(what)
             if spent > 0.002:        # at first spin: most sums take less than waking up
+                if self.is_called():
+                    self.fail(what)
                 time.sleep(0.0005)
 
-    def _give_up(self, what):
-        others = [r for r in range(self.size) if r != self.rank]
-        sent = [self.world.isend(self.rank, r, _WAITING) for r in others]
-        here, until = {self.rank}, time.monotonic() + 2.0
+    # ---- the end of the job, because a rank does not come
+
+    def guard(self, check, aside, abort):
+        self._aside.append(aside)
+        self._abort.append(abort)
+        return Watchdog(self, check)
+
+    def is_called(self):
+        """Whether a rank whose time has run out asks who else waits."""
+        while (message := self.world.improbe(tag=_WAITING)) is not None:
+            self._called.update([message.recv()])
+        return bool(self._called)
+
+    def fail(self, what, why=""):
+        """Names the ranks that do not wait as we do, has one of the others save, ends the job.
+
+        # Arguments
+            what: on which we wait.
+            why: what is known, if it is not that the time is over.
+        """
+        self._only_one()
+        sent = [self.world.isend((self.rank, why), r, _WAITING) for r in range(self.size)
+                if r != self.rank]
+        until = time.monotonic() + 2.0
         while time.monotonic() < until:
-            if self.world.iprobe(tag=_WAITING):
-                here.add(self.world.recv(tag=_WAITING))
+            self.is_called()
             time.sleep(0.01)
-        absent = [r for r in range(self.size) if r not in here]
+        here = {self.rank, *self._called}
+        why = why or next(filter(None, self._called.values()), "")
         if self.rank == min(here):
-            print(f"gpukeras: rank {', '.join(map(str, absent)) or '?'} did not come to {what} "
-                  f"within {self.timeout:g} s: it is stuck, has ended, or runs other steps than "
-                  f"the rest. The job ends here.", file=sys.stderr, flush=True)
+            absent = ", ".join(str(r) for r in range(self.size) if r not in here)
+            when = f"({why})" if why else f"within {self.timeout:g} s"
+            who = (f"rank {absent} did not come to {what} {when}: it is stuck, has ended, or runs "
+                   "other steps than the rest" if absent else
+                   f"no rank came to the end of {what} {when}")
+            print(f"gpukeras: {who}. The job ends here.", file=sys.stderr, flush=True)
             self._rescue()
         else:
             time.sleep(_SAVING)          # the one that saves ends the job, when it has
         del sent
+        self._stop()
+
+    def _only_one(self):
+        """Of the threads that notice the end, one goes on."""
+        while not self._failing.acquire(timeout=1000):
+            pass
+
+    def _stop(self):
+        for abort in self._abort:        # lest a library waits for the GPU as the process ends
+            thread = threading.Thread(target=abort, daemon=True)
+            thread.start()
+            thread.join(2.0)
         self.world.Abort(1)
 
     # ---- the end of the job, asked for by mpirun because another rank has died
@@ -154,19 +206,24 @@ class MpiCommunicator(Communicator):
         them to end; `mpirun --continuous` leaves them alone, and the time-out ends the job."""
         self.on_failure = rescue
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._asked if rescue else signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, self.ask_to_end if rescue else signal.SIG_DFL)
 
-    def _asked(self, number, frame):
-        # a step waits for the lost rank before it changes any weight: see _wait
-        self._ending = True
+    def ask_to_end(self, *signal_and_frame):
+        """End between two steps: a step waits for the lost rank before it changes any weight, see
+        `_wait` and Watchdog."""
+        if self.asked is None:
+            self.asked = time.monotonic()
 
-    def _end(self):
-        self._ending = False
+    def end(self):
+        """Save, and end the job."""
+        self._only_one()
         self._rescue()
-        self.world.Abort(1)
+        self._stop()
 
     def _rescue(self):
         if self.on_failure is not None:
+            for aside in self._aside:
+                aside()
             rescue, self.on_failure = self.on_failure, None
             rescue()
 
@@ -215,7 +272,9 @@ def _meet(timeout):
     except ImportError as error:
         raise DeviceError(f"mpirun started this process, but mpi4py cannot be imported: {error}. "
                           "Try: pip install gpukeras[mpi]") from error
-    return MpiCommunicator(MPI, timeout)
+    found = MpiCommunicator(MPI, timeout)
+    devices.prefer(found.local_rank)
+    return found
 
 
 def shutdown():

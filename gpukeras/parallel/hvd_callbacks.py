@@ -3,6 +3,7 @@ import numpy as np
 
 from .. import backend as K
 from ..callbacks import Callback
+from .broadcasting import broadcast_variables
 from .communicator import average, current
 
 
@@ -22,10 +23,7 @@ class BroadcastGlobalVariablesCallback(Callback):
         for name in ("learning_rate", "momentum"):
             if K.is_variable(getattr(optimizer, name, None)):
                 variables.append(getattr(optimizer, name))
-        values = [np.array(v, order="C") for v in K.batch_get_value(variables)]
-        for value in values:
-            current().broadcast(value, self.root_rank)
-        K.batch_set_value(list(zip(variables, values, strict=True)))
+        broadcast_variables(variables, self.root_rank)
 
 
 class MetricAverageCallback(Callback):
@@ -75,6 +73,7 @@ class SaveOnFailureCallback(Callback):
         self.filepath = filepath
 
     def on_train_begin(self, logs=None):
+        self.model.optimizer.get_config()          # what it reads is on the GPU from now on
         current().watch(lambda: self.model.save(self.filepath))
 
     def on_train_end(self, logs=None):

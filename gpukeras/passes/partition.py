@@ -349,23 +349,21 @@ def _depths(nodes: list[Node]) -> dict[Node, int]:
     return depth
 
 
-
-
 # ------------------------------------------------------------------------------ on one device
 
-def update_of_parts(parts: Partition, sizes: Sequence[int]) -> Graph:
+def update_of_parts(parts: Partition, sizes: Sequence[int], summed: bool = False) -> Graph:
     """The update, reading each sum's parts from replicas of these sizes and adding them itself.
 
     Inputs: for each sum the parts of all replicas, or the result of its exchange; then inputs of
-    the step.
+    the step. summed: what is to be added comes added up; what is to be gathered still in parts.
     """
     inputs: list[Tensor] = []
     replace: dict[Tensor, Tensor] = {}
     for s, given in zip(parts.sums, parts.update.inputs):
-        if s.exchange is not None:
+        if s.exchange is not None or summed and s.part.kind == "sum":
             inputs.append(given)
             continue
-        values = _placeholders(s.part, s.type, parts.rows, sizes)
+        values = placeholders(s.part, s.type, parts.rows, sizes)
         inputs += values
         replace[given] = together(s.part, values)
     inputs += parts.update.inputs[len(parts.sums):]
@@ -380,13 +378,14 @@ def exchange_of_parts(members: Sequence[tuple[Part, TensorType]], rows: int, siz
     members: (part, type of the result)."""
     inputs, outputs = [], []
     for part, type in members:
-        values = _placeholders(part, type, rows, sizes)
+        values = placeholders(part, type, rows, sizes)
         inputs += values
         outputs.append(together(part, values))
     return Graph(tuple(inputs), tuple(outputs))
 
 
-def _placeholders(part: Part, whole: TensorType, rows: int, sizes: Sequence[int]) -> list[Tensor]:
+def placeholders(part: Part, whole: TensorType, rows: int, sizes: Sequence[int]) -> list[Tensor]:
+    """For the part that each replica brings, one."""
     if part.kind == "sum":
         return [Placeholder(whole.dtype, whole.shape) for _ in sizes]
     each = part.size // rows

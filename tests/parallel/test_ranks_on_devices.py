@@ -1,0 +1,131 @@
+"""Ranks with a device of kernels each: emulated ones, and stand-ins for GPUs and NCCL."""
+import sys
+import types
+
+import numpy as np
+import pytest
+from jobs import SAME_BITS, job, load, since_trouble
+
+from gpukeras import backend as K
+from gpukeras import devices, models
+from gpukeras.devices import cuda
+from gpukeras.devices.choose import Choice
+from gpukeras.devices.emu import EmuDriver
+from gpukeras.devices.group import Cut
+from gpukeras.errors import DeviceError
+
+
+def trained(n, folder, name, **environ):
+    """(what `n` ranks give, their words); all ranks have the same."""
+    out = folder / f"{name}.{n}"
+    code, words, _ = job(n, out, name, script=SAME_BITS, **environ)
+    assert code == 0, words
+    found = [load(out, rank) for rank in range(n)]
+    for other in found[1:]:
+        for key, value in found[0].items():
+            np.testing.assert_array_equal(other[key], value, err_msg=f"ranks differ in {key}")
+    return found[0], words
+
+
+def weights_and_logs(found):
+    return {k: v for k, v in found.items() if k not in ("graphs", "captured", "messages")}
+
+
+def assert_same(one, two, rtol=0.0, atol=0.0):
+    one, two = weights_and_logs(one), weights_and_logs(two)
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, rtol, atol, err_msg=name)
+
+
+@pytest.mark.parametrize("model", ["mlp", "lstm"])
+def test_emulated_devices_of_two_ranks_give_the_bits_of_one(tmp_path, model):
+    one, _ = trained(1, tmp_path, model, GPUKERAS_DEVICE="emu")
+    two, _ = trained(2, tmp_path, model, GPUKERAS_DEVICE="emu")
+    assert one["loss"][-1] < one["loss"][0]
+    assert_same(one, two)
+
+
+def test_by_nccl_the_bits_are_those_of_one_and_a_step_is_one_graph(tmp_path):
+    """A CNN: batch statistics travel in mid-step, masks depend on the place in the batch."""
+    one, _ = trained(1, tmp_path, "cnn", FAKE_NCCL="on")
+    two, words = trained(2, tmp_path, "cnn", FAKE_NCCL="on", GPUKERAS_DEBUG="1")
+    assert "travel by NCCL in the graph of the step" in words
+    assert_same(one, two)
+    steps, tests = 50, 2 + 2                       # a sum and a gathering, alone and in a graph
+    assert two["graphs"] == steps - 1 + 1
+    assert (two["messages"] - tests) % steps == 0 and two["captured"] == (
+        two["messages"] - tests) // steps + 2
+
+
+def test_by_nccl_batches_of_different_sizes_count_by_their_samples(tmp_path):
+    one, _ = trained(1, tmp_path, "uneven", FAKE_NCCL="on")
+    two, _ = trained(2, tmp_path, "uneven", FAKE_NCCL="on")
+    assert two["messages"] > 20
+    assert_same(one, two, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("how, said, messages", [
+    ("missing", "travel through the host: rank 0: CuPy finds no NCCL", False),
+    ("shared", "travel through the host: NCCL wants one GPU per process, and 2 share", False),
+    ("wrong", "travel through the host: rank 1: a sum by NCCL has wrong values", False),
+    ("uncaptured", "sums stand between the graphs of a step: rank 0", True)])
+def test_what_does_not_work_is_left_out_and_said_once(tmp_path, how, said, messages):
+    one, _ = trained(1, tmp_path, "mlp", FAKE_NCCL="on")
+    two, words = trained(2, tmp_path, "mlp", FAKE_NCCL=f"on {how}")
+    assert words.count(said) == 1
+    assert (two["messages"] >= 50) == messages and two["captured"] == 0
+    assert two["graphs"] >= 49                     # the pieces between the messages
+    assert_same(one, two)
+
+
+@pytest.mark.parametrize("how, said", [
+    ("nccl-kill", "rank 1 did not come to a step of training within 5 s"),
+    ("hang", "rank 1 did not come to a step of training within 5 s"),
+    ("nccl-break", "(NCCL says: NCCL_ERROR_SYSTEM_ERROR")])
+def test_waiting_for_nccl_ends_with_the_name_and_a_saved_model(tmp_path, how, said):
+    """The main thread waits in the driver all the while."""
+    saved = tmp_path / "last.h5"
+    code, words, end = job(3, tmp_path / "out", 10, 15, how, 1, 3, FAKE_NCCL="on", LAST=str(saved),
+                           options=["--continuous"])
+    assert code != 0 and since_trouble(words, end) < 30, words
+    assert said in words
+    assert K.get_value(models.load_model(saved).optimizer.iterations) == 3
+
+
+def test_mpirun_ends_ranks_that_wait_for_nccl(tmp_path):
+    code, words, end = job(3, tmp_path / "out", 10, 15, "nccl-kill", 1, 3, FAKE_NCCL="on")
+    assert code != 0 and since_trouble(words, end) < 30, words
+    assert "rank 1" in words and "signal 9" in words.lower()
+
+
+# ---------------------------------------------------------------- in this process
+
+@pytest.mark.parametrize("local_rank, count, number", [(0, 4, 0), (3, 4, 3), (5, 4, 1)])
+def test_a_rank_takes_the_gpu_of_its_number_on_the_machine(monkeypatch, local_rank, count, number):
+    class Driver(EmuDriver):
+        def __init__(self, device):
+            super().__init__()
+            self.device = types.SimpleNamespace(id=device)
+
+    runtime = types.SimpleNamespace(getDeviceCount=lambda: count)
+    cupy = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(cuda, "CudaDriver", Driver)
+    monkeypatch.setattr(devices, "_wanted", 0)
+    first = devices.make(Choice("cuda", ""))
+    old = devices.use(first)
+    try:
+        devices.prefer(local_rank)
+        assert (devices._current is first) == (number == 0)
+        assert devices.make(Choice("cuda", "")).driver.device.id == number
+    finally:
+        devices.use(old)
+
+
+def test_parts_of_an_exact_cut_may_be_unequally_many():
+    cuts = [Cut((3, 2), 12, 1, True, rank) for rank in range(2)]
+    assert [len(b) for b in cuts[0].bounds_of] == [3, 2] and cuts[1].sizes == [1, 1]
+    assert cuts[0].all_sizes == [1] * 5
+    with pytest.raises(DeviceError, match="hvd.shard"):
+        Cut((13, 12), 12, 1, True)
