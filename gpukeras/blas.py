@@ -30,9 +30,9 @@ import numpy as np
 from .team import Team, in_turn, team
 
 ROW_MAJOR, NO_TRANS, TRANS = 101, 111, 112
-# Floating point operations, some 0.2 ms on one core.  A woken thread may need as long to start; the
-# team times both ways and takes the faster one, so the trial costs little where it does.
-WORTH_SPLITTING = 1.9e7
+# Floating point operations, 0.04 ms on one core.  Where a thread takes longer than that to start,
+# the trial costs little: the team times both ways and takes the faster one.
+WORTH_SPLITTING = 4e6
 # OpenBLAS's AVX-512 kernels do not pack where m * n * k is at most a million: 104 to 110
 # GFLOP/s where those that pack reach 87 to 95, so larger products are cut to that size.
 # Where all of m, n, k are larger than PACKING_PAYS they are no slower whole.

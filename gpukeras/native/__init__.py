@@ -26,7 +26,7 @@ from time import perf_counter
 import numpy as np
 
 from ..denormals import flushing
-from .tape import CALL, Tape, write
+from .tape import CALL, Tape, skip, write
 
 SPIN = 150e-6                 # seconds
 _waiting: queue.SimpleQueue | None = None
@@ -166,4 +166,4 @@ def _stop(waiting: queue.SimpleQueue, thread: threading.Thread) -> None:
     thread.join()
 
 
-__all__ = ["CALL", "Crew", "Tape", "available", "compiled", "player", "soon", "write"]
+__all__ = ["CALL", "Crew", "Tape", "available", "compiled", "player", "skip", "soon", "write"]

@@ -18,10 +18,11 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-END, GEMM, STACK, AXPY, CALL, LOOP, MOVE, GEMMS = range(8)
+END, GEMM, STACK, AXPY, CALL, LOOP, MOVE, GEMMS, SKIP = range(9)
 # words of GEMMS, which begins as a GEMM: addresses of its operands, how many products, bytes from
 # the operands of one to those of the next
 PLACES, COUNT, GAPS = (10, 12, 15), 17, 18
+BOOL_TO_FLOAT = -4           # in place of a MOVE's item size
 # words of a LOOP or MOVE: function or item size, its data, operands, length of a run, axes around
 # it, addresses at the start, addresses now, steps within a run; then of each axis size, counter,
 # and steps
@@ -182,6 +183,21 @@ def _mover(bits):
 move1, move4, move8 = map(_mover, (8, 32, 64))
 
 
+@intrinsic
+def byte(typingctx, address):
+    def make(context, builder, signature, args):
+        return builder.zext(builder.load(_at(builder, args[0], ir.IntType(8))), _LONG)
+    return types.int64(types.int64), make
+
+
+@intrinsic
+def put_float(typingctx, address, value):
+    def make(context, builder, signature, args):
+        builder.store(builder.uitofp(args[1], _REAL), _at(builder, args[0], _REAL))
+        return context.get_dummy_value()
+    return types.void(types.int64, types.int64), make
+
+
 @njit(nogil=True, cache=True)
 def _advance(tape):
     """Move the addresses to the next run; False after the last one."""
@@ -214,6 +230,12 @@ def _move_run(to, source, step_to, step, size, count):
     elif size == 8:
         for i in range(count):
             move8(to + step_to * i, source + step * i)
+    elif size == BOOL_TO_FLOAT and step_to == 4 and step == 1:
+        for i in range(count):
+            put_float(to + 4 * i, byte(source + i))
+    elif size == BOOL_TO_FLOAT:
+        for i in range(count):
+            put_float(to + step_to * i, byte(source + step * i))
     elif size == 1:
         for i in range(count):
             move1(to + step_to * i, source + step * i)
@@ -248,10 +270,18 @@ def _gemms(tape):
             put(place, word(place) - back * word(tape + 8 * (GAPS + j)))
 
 
+@njit(nogil=True, cache=True)
+def _ones(address, count):
+    found = 0
+    for i in range(count):
+        found += byte(address + i)
+    return found
+
+
 @njit("void(int64)", nogil=True, cache=True)
 def play(tape):
     while True:
-        code = word(tape)
+        code, length = word(tape), word(tape + 8)
         if code == LOOP:
             _runs(tape, False)
         elif code == MOVE:
@@ -266,9 +296,12 @@ def play(tape):
             call(tape)
         elif code == AXPY:
             axpy(tape)
+        elif code == SKIP:
+            if _ones(word(tape + 16), word(tape + 24)) == word(tape + 32):
+                length += word(tape + 40)
         else:
             return
-        tape += 8 * word(tape + 8)
+        tape += 8 * length
 
 
 @njit("void(int64, int64, int64, int64, int64)", nogil=True, cache=True)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import lru_cache, partial
 
 import numpy as np
 
 Words = list[int]
-END, GEMM, STACK, AXPY, CALL, LOOP, MOVE, GEMMS = range(8)              # as in code.py
+END, GEMM, STACK, AXPY, CALL, LOOP, MOVE, GEMMS, SKIP = range(9)        # as in code.py
+BOOL_TO_FLOAT = -4
 MOST = 4                      # operands of a loop
 
 
@@ -34,38 +35,31 @@ class Other(Exception):
     """A call that a tape cannot say."""
 
 
-def jobs_of(call: Callable) -> Sequence[Callable] | None:
-    """The calls that in_turn() put together, None for any other call."""
-    return getattr(call, "jobs", None)
-
-
 def write(call: Callable) -> Tape | None:
     """The tape of a call or of a list made by in_turn()."""
-    words: Words = []
     held: list = []
     try:
-        for one in flat(call):
-            words += _words(one, held)
+        return Tape(_words(call, held) + [END, 2], held)
     except Other:
         return None
-    return Tape(words + [END, 2], held)
 
 
-def flat(call: Callable) -> Iterator[Callable]:
-    """A call's parts, one after the other."""
-    jobs = jobs_of(call)
-    if jobs is None:
-        yield call
-    else:
-        for job in jobs:
-            yield from flat(job)
+def skip(mask: np.ndarray, count: int, following: int) -> Words:
+    """Leave out the `following` words where `count` elements of the mask, booleans without gaps,
+    are true."""
+    if mask.dtype != bool or not mask.flags.c_contiguous:
+        raise Other
+    return [SKIP, 6, mask.ctypes.data, mask.size, count, following]
 
 
 def _words(call: Callable, held: list) -> Words:
-    words = getattr(call, "words", None)            # compiled loops say them themselves
+    jobs = getattr(call, "jobs", None)              # what in_turn() put together
+    if jobs is not None:
+        return [word for job in jobs for word in _words(job, held)]
+    words = getattr(call, "words", None)            # calls that know how to say it
     if words is not None:
         held.append(call)
-        return words()
+        return words(lambda more: _words(more, held))
     if not isinstance(call, partial):
         raise Other
     function = call.func
@@ -179,12 +173,17 @@ def _overlaps(x: np.ndarray, out: np.ndarray) -> bool:
 
 
 def _move(to: np.ndarray, source) -> Words:
-    if not isinstance(source, np.ndarray) or source.dtype != to.dtype or to.dtype.hasobject:
+    if not isinstance(source, np.ndarray) or to.dtype.hasobject:
+        raise Other
+    size = to.itemsize
+    if source.dtype == bool and to.dtype == np.float32:
+        size = BOOL_TO_FLOAT
+    elif source.dtype != to.dtype:
         raise Other
     source = _operand(source, to.shape, to.dtype)
     if _overlaps(source, to):
         raise Other
-    return _runs(MOVE, to.itemsize, 0, [to, source], to)
+    return _runs(MOVE, size, 0, [to, source], to)
 
 
 def _fill(to, value, held: list) -> Words:

@@ -23,6 +23,7 @@ from math import prod
 
 import numpy as np
 
+from .. import native
 from ..blas import bind_gemm, bind_stack, workers
 from ..team import in_turn, team
 from .host_block import Block, Run, share_out
@@ -34,7 +35,7 @@ from .host_winograd import Forward, Shape, WeightGrad, best, lined_up, transform
 from .window import Geometry
 
 SPREAD_BYTES = 1 << 18        # of gx, per block
-WORTH_SHARING = 1 << 22       # bytes of gx from which a team of threads pays
+WORTH_SHARING = 1 << 18       # bytes of gx from which a team of threads pays
 
 
 def bind_conv_max_pool(x: np.ndarray, w: np.ndarray, pooled: np.ndarray, mask: np.ndarray,
@@ -69,7 +70,7 @@ def bind_conv_max_pool(x: np.ndarray, w: np.ndarray, pooled: np.ndarray, mask: n
                 y = room[:count]
                 calls += products(block, y) + rows.reduce(y, pooled[images])
                 taps = _taps(y, window)
-            calls.append(partial(_mark, taps, pooled[images], mask[images], free[:count]))
+            calls.append(_Mark(taps, pooled[images], mask[images], free[:count]))
         return calls
     run = share_out(g, filters, todo, job)
     return run if front is None else in_turn([front, run])
@@ -110,7 +111,7 @@ def _apart(x: np.ndarray, w: np.ndarray, pooled: np.ndarray, mask: np.ndarray, g
         for i in range(images.start, images.stop):
             here = slice(i, i + 1)
             calls += rows.reduce(y[here], pooled[here])
-            calls.append(partial(_mark, _taps(y[here], window), pooled[here], mask[here], free))
+            calls.append(_Mark(_taps(y[here], window), pooled[here], mask[here], free))
         return in_turn(calls)
     return in_turn([convolve, team().bind([job(part) for part in team().split(g.images)])])
 
@@ -314,17 +315,31 @@ def _largest(taps: np.ndarray, pooled: np.ndarray) -> list[Run]:
     return calls + [partial(np.maximum, pooled, tap, out=pooled) for tap in taps[2:]]
 
 
-def _mark(taps: np.ndarray, pooled: np.ndarray, mask: np.ndarray, free: np.ndarray) -> None:
+class _Mark:
     """mask[:, i] = tap i is the first to equal pooled. taps (*window, n, *P, F); free: scratch."""
-    by_tap = mask.swapaxes(0, 1)
-    np.equal(taps, pooled, out=by_tap.reshape(taps.shape))
-    if np.count_nonzero(mask) == pooled.size and len(by_tap) > 1:
-        return                                                  # no ties, and no NaN
-    free.fill(True)                                             # windows that nothing has taken
-    for hit in by_tap[:-1]:
-        np.logical_and(hit, free, out=hit)
-        np.greater(free, hit, out=free)
-    np.copyto(by_tap[-1], free)                                 # it must be this one
+
+    def __init__(self, taps: np.ndarray, pooled: np.ndarray, mask: np.ndarray, free: np.ndarray,
+                 ) -> None:
+        by_tap = mask.swapaxes(0, 1)
+        # without ties and NaN there is one hit a window
+        self.mask, self.hits = mask, pooled.size if len(by_tap) > 1 else -1
+        self.equal = partial(np.equal, taps, pooled, out=by_tap.reshape(taps.shape))
+        ties: list[Run] = [partial(free.fill, True)]            # windows that nothing has taken
+        for hit in by_tap[:-1]:
+            ties += [partial(np.logical_and, hit, free, out=hit),
+                     partial(np.greater, free, hit, out=free)]
+        ties.append(partial(np.copyto, by_tap[-1], free))       # it must be this one
+        self.ties = in_turn(ties)
+
+    def __call__(self) -> None:
+        self.equal()
+        if np.count_nonzero(self.mask) != self.hits:
+            self.ties()
+
+    def words(self, say) -> list[int]:
+        """On a tape: see native/tape.py."""
+        ties = say(self.ties)
+        return say(self.equal) + native.skip(self.mask, self.hits, len(ties)) + ties
 
 
 def _masked(mask: np.ndarray, gy: np.ndarray, taps: np.ndarray) -> list[Run]:

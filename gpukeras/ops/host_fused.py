@@ -27,7 +27,7 @@ Calls = list[Run]
 BLOCK_BYTES = 1 << 20         # all arrays of one block together: about an L2
 LEAST, MOST = 1 << 13, 1 << 16                                  # elements of a block
 TILE = 4096                   # elements of a tiled row
-WORTH_SHARING = 1 << 20       # elements times steps from which a team may pay: 0.1 ms
+WORTH_SHARING = 1 << 17       # elements times steps from which a team may pay: 0.015 ms
 _ALONE = Team(1)
 
 

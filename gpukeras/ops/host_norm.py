@@ -29,7 +29,7 @@ from .host_scratch import member, take
 BLOCK, ROW = 1 << 15, 1 << 9                       # elements
 FEW = 8                       # blocks of a small array, so that vectors are short beside it
 DEEP = 16                     # blocks that are summed up in the type of x
-WORTH_SHARING = 1 << 18       # elements from which a team may pay: 0.3 ms
+WORTH_SHARING = 1 << 15       # elements from which a team may pay: 0.04 ms
 FAR = 4.0
 _ALONE = Team(1)
 

@@ -27,7 +27,7 @@ from .host_block import Run
 
 LEAST = 1 << 14               # elements from which a loop is worth compiling
 CALLS = 5                     # by NumPy, before compiling begins
-WORTH_SHARING = 1 << 20       # elements from which a team of threads pays: 0.3 ms
+WORTH_SHARING = 1 << 17       # elements times steps from which a team of threads may pay
 _ALONE = Team(1)
 # by class name; {a}, {b}, {c} are scalars of one iteration, {T} their type
 TEXT = {
@@ -178,7 +178,7 @@ class _Loop:
         self.held = loop, arguments, chain
         self.run = native.player(native.write(self))
 
-    def words(self) -> list[int]:
+    def words(self, say) -> list[int]:
         loop, arguments, _ = self.held
         return [native.CALL, 4, loop.address, arguments.ctypes.data]
 

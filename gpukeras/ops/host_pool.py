@@ -25,7 +25,7 @@ from .window import Geometry
 Run = Callable[[], None]
 
 BLOCK_BYTES = 1 << 19         # of the large side, per block
-WORTH_SHARING = 1 << 22       # bytes of the large side from which a team of threads pays
+WORTH_SHARING = 1 << 18       # bytes of the large side from which a team of threads pays
 
 
 def bind_max_pool(x: np.ndarray, y: np.ndarray, g: Geometry) -> Run | None:

@@ -11,6 +11,7 @@ import pytest
 
 from gpukeras import blas, native
 from gpukeras.native import tape
+from gpukeras.ops import host_conv_pool
 from gpukeras.team import Team, in_turn
 
 numba = pytest.importorskip("numba")
@@ -81,6 +82,43 @@ def test_copies(dtype):
         out = np.zeros_like(source, order="C")
         plain, fast = both(partial(np.copyto, out, source), [out])
         assert plain[0].tobytes() == fast[0].tobytes() == source.tobytes()
+
+
+def test_booleans_as_numbers():
+    mask = RNG.random((5, 6, 7)) < 0.5
+    for source in (mask, mask.swapaxes(0, 2), mask[:, ::2]):
+        for out in (np.empty(source.shape, "float32"), np.empty(source.T.shape, "float32").T):
+            plain, fast = both(partial(np.copyto, out, source), [out])
+            np.testing.assert_array_equal(plain[0], source)
+            np.testing.assert_array_equal(fast[0], source)
+
+
+@pytest.mark.parametrize("hits", [11, 12])
+def test_skip_leaves_out_what_follows_it(hits):
+    mask = np.zeros((5, 6), bool)
+    mask.flat[:11] = True
+    x, y = np.ones(3), np.ones(3)
+
+    class Call:
+        def words(self, say):
+            rest = say(partial(np.negative, x, x))
+            return native.skip(mask, hits, len(rest)) + rest + say(partial(np.negative, y, y))
+
+    native.player(native.write(Call()))()
+    assert (x == (1 if hits == 11 else -1)).all() and (y == -1).all()
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_marks_of_pooling(ties):
+    taps = numbers(2, 2, 3, 4, 5, 6)
+    if ties:
+        taps = taps.round()
+        taps[:, :, 1, 2, 3] = np.nan
+    pooled, mask = taps.max((0, 1)), np.zeros((3, 4, 4, 5, 6), bool)
+    call = host_conv_pool._Mark(taps, pooled, mask, np.empty((3, 4, 5, 6), bool))
+    plain, fast = both(call, [mask])
+    np.testing.assert_array_equal(plain, fast)
+    assert (fast[0].sum(1) == 1).all()
 
 
 def test_fill():
