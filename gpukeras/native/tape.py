@@ -56,10 +56,13 @@ def _words(call: Callable, held: list) -> Words:
     jobs = getattr(call, "jobs", None)              # what in_turn() put together
     if jobs is not None:
         return [word for job in jobs for word in _words(job, held)]
-    words = getattr(call, "words", None)            # calls that know how to say it
-    if words is not None:
+    words, spell = getattr(call, "words", None), getattr(call, "spell", None)
+    if words is not None:                           # calls that know how to say it,
         held.append(call)
-        return words(lambda more: _words(more, held))
+        return words()
+    if spell is not None:                           # of other calls
+        held.append(call)
+        return spell(lambda more: _words(more, held))
     if not isinstance(call, partial):
         raise Other
     function = call.func

@@ -336,7 +336,7 @@ class _Mark:
         if np.count_nonzero(self.mask) != self.hits:
             self.ties()
 
-    def words(self, say) -> list[int]:
+    def spell(self, say) -> list[int]:
         """On a tape: see native/tape.py."""
         ties = say(self.ties)
         return say(self.equal) + native.skip(self.mask, self.hits, len(ties)) + ties

@@ -178,7 +178,7 @@ class _Loop:
         self.held = loop, arguments, chain
         self.run = native.player(native.write(self))
 
-    def words(self, say) -> list[int]:
+    def words(self) -> list[int]:
         loop, arguments, _ = self.held
         return [native.CALL, 4, loop.address, arguments.ctypes.data]
 

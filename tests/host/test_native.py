@@ -100,7 +100,7 @@ def test_skip_leaves_out_what_follows_it(hits):
     x, y = np.ones(3), np.ones(3)
 
     class Call:
-        def words(self, say):
+        def spell(self, say):
             rest = say(partial(np.negative, x, x))
             return native.skip(mask, hits, len(rest)) + rest + say(partial(np.negative, y, y))
 
