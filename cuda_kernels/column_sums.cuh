@@ -4,15 +4,14 @@
 // void fused_0(inputs, outputs, sums, partial, tickets, M)
 //   elements e = m * C + c of a matrix of M rows and C columns (a constant of the text). Blocks of
 //   (P columns, 256 / P rows), P a power of two up to 32; grid (tiles of P columns, S slices of the
-//   rows). Each thread goes down one column, AT_ONCE rows at a time: it reads them all, then
-//   computes and writes, for an output may lie where an input of the same shape does.
+//   rows). Each thread goes down one column, 4 to 16 rows at a time (64 bytes, where no masks take
+//   the registers): it reads them all, then computes and writes, for an output may lie where an
+//   input of the same shape does.
 //   partial[sums, S, C] and tickets[tiles]: where S > 1, the block that comes last of a tile adds
 //   up the slices, in their order: the same bits each run, in one launch.
 //   bytes moved: each full input read once, each full output written once.
 #pragma once
 #include "elementwise.cuh"
-
-#define AT_ONCE 4
 
 // Adds up v over the rows of a block; threads of row 0 get the totals. `part`: 256 numbers each.
 template <int N, class W> __device__ __forceinline__ void fold_rows(W (&v)[N], W (*part)[256]) {

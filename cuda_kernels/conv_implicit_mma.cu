@@ -6,7 +6,7 @@
 //   (moments.cuh) for batch normalisation: y is not read for it
 // conv_implicit_mma_data    gy[N,S',F] w[K,C,F] -> gx[N,S,C]
 //   the same with x and y changed about; in phases for strides above 1
-// conv_implicit_mma_data_relu  also y[N,S,C] -> gx where y is positive, else 0; sum[C] of gx or null
+// conv_implicit_mma_data_relu  also y[N,S,C] -> gx where y > 0, else 0; sum[C] of gx or null
 // conv_implicit_mma_weight  x[N,S,C] gy[N,S',F] -> gw[K,C,F]
 //
 // The sum over k may be split as in conv_implicit.cu: part[tiles, splits, BM * BN].

@@ -11,6 +11,10 @@
 //     strided  x[offset computed from e]     any broadcast; sizes are constants in the text
 //   bytes moved: each full input read once, each output written once; the others live in cache.
 //
+// Where memory is aligned and an array large, or so small that one block plays it, devices/wide.py
+// writes other loops: a thread takes a Pack of neighbours, 16 bytes of the widest type, and reads
+// several of them before it computes.
+//
 // Sizes other than n are constants: the compiler turns % and / into multiplications, and a text
 // serves every batch size. Indices are 32 bits wide while n < 2^31, 64 beyond.
 #pragma once
@@ -21,6 +25,10 @@
     for (INDEX e = (INDEX)blockIdx.x * blockDim.x + threadIdx.x,                      \
                step = (INDEX)gridDim.x * blockDim.x;                                  \
          e < n; e += step)
+
+template <class S, int W> struct __align__(sizeof(S) * W) Pack {
+    S v[W];
+};
 
 // ---------------------------------------------------------------- functions for expressions
 // floor division and its remainder, as NumPy's // and %

@@ -21,6 +21,8 @@ from .sources import expand_includes
 THREADS = 256
 MAX_BLOCKS = 132 * 16        # fills an H200; the grid-stride loop walks what is left
 LARGE_TILES = 1 << 20        # elements from which a warp with random masks walks 512 at once
+AHEAD = 64                   # bytes that a thread of column sums reads before it computes
+MOST_STEPS = 512             # operations of a thread that are written out
 WIDE = 2**31                 # from so many elements on, indices take 64 bits
 
 # dtype -> storage type, arithmetic type
@@ -76,18 +78,10 @@ def index(shape: tuple[int, ...], full: tuple[int, ...]) -> str:
     Neighbouring axes that are both repeated, or both not, count as one; the outermost axis needs no
     remainder, so a batch size never becomes a constant of the text.
     """
-    padded = (1,) * (len(full) - len(shape)) + tuple(shape)
-    groups: list[list[int]] = []            # [read?, size], outermost first
-    for have, want in zip(padded, full):
-        if want == 1:
-            continue
-        if groups and groups[-1][0] == (have == want):
-            groups[-1][1] *= want
-        else:
-            groups.append([have == want, want])
+    runs = runs_of(shape, full)
     terms, inner, stride = [], 1, 1
-    for position in range(len(groups) - 1, -1, -1):
-        read, size = groups[position]
+    for position in range(len(runs) - 1, -1, -1):
+        read, size = runs[position]
         if read:
             term = "e" if inner == 1 else f"e / {inner}u"
             if position:
@@ -96,6 +90,20 @@ def index(shape: tuple[int, ...], full: tuple[int, ...]) -> str:
             stride *= size
         inner *= size
     return " + ".join(terms) or "0"
+
+
+def runs_of(shape: tuple[int, ...], full: tuple[int, ...]) -> list[tuple[bool, int]]:
+    """Neighbouring axes as one: (are they read, or repeated?, their size), outermost first."""
+    padded = (1,) * (len(full) - len(shape)) + tuple(shape)
+    runs: list[tuple[bool, int]] = []
+    for have, want in zip(padded, full):
+        if want == 1:
+            continue
+        read, size = have == want, want
+        if runs and runs[-1][0] == read:
+            size *= runs.pop()[1]
+        runs.append((read, size))
+    return runs
 
 
 def expression(op: Op, dtype: str) -> str:
@@ -126,8 +134,8 @@ def slot_types(program: Program, ins: tuple[TensorType, ...]) -> list[str]:
 def body(program: Program, ins: tuple[TensorType, ...]) -> tuple[str, str]:
     """(parameters, text) of the kernel."""
     dtypes, masks = slot_types(program, ins), masks_of(program)
-    size = _size_type(program)
-    parameters = ", ".join(_parameters(program, ins, dtypes) + [f"{size} n"])
+    size = size_type(program)
+    parameters = ", ".join(parameters_of(program, ins, dtypes) + [f"{size} n"])
     keys = {m.key for m in masks}
     where = ["0" if i in keys else index(t.shape, program.shape) for i, t in enumerate(ins)]
     loads = [f"({C_TYPES[t.dtype][1]})i{i}[{where[i]}]" for i, t in enumerate(ins)]
@@ -196,20 +204,21 @@ def tiles_body(program: Program, masks: list[Mask], size: str, parts: tuple) -> 
     }}"""
 
 
-def _size_type(program: Program) -> str:
+def size_type(program: Program) -> str:
     return "unsigned long long" if math.prod(program.shape) >= WIDE else "unsigned"
 
 
-def _parameters(program: Program, ins: tuple[TensorType, ...], dtypes: list[str]) -> list[str]:
+def parameters_of(program: Program, ins: tuple[TensorType, ...], dtypes: list[str]) -> list[str]:
     """The pointers to inputs and to full outputs."""
     return ([f"const {C_TYPES[t.dtype][0]}* i{i}" for i, t in enumerate(ins)]
             + [f"{C_TYPES[dtypes[slot]][0]}* o{i}" for i, slot in enumerate(program.outs)])
 
 
-def computations(program: Program, dtypes: list[str], masks: Sequence[Mask] = ()) -> list[str]:
+def computations(program: Program, dtypes: list[str], masks: Sequence[Mask] = (),
+                 store: str = "o{0}[e] = {1};") -> list[str]:
     """Statements that make every slot v<k> from the inputs' slots, and store the outputs.
 
-    masks: those whose bits b<k> are there already.
+    masks: those whose bits b<k> are there already. store: of a number as output {0}.
     """
     lines, known = [], {m.slot for m in masks}
     for i, (dtype, value) in enumerate(program.constants, program.n_inputs):
@@ -234,7 +243,7 @@ def computations(program: Program, dtypes: list[str], masks: Sequence[Mask] = ()
             code = f"({result})({storage}){code}"
         lines.append(f"{result} v{i}; {{ {declared} v{i} = {code}; }}")
     for i, slot in enumerate(program.outs):
-        lines.append(f"o{i}[e] = ({C_TYPES[dtypes[slot]][0]})v{slot};")
+        lines.append(store.format(i, f"({C_TYPES[dtypes[slot]][0]})v{slot}"))
     return lines
 
 
@@ -242,12 +251,13 @@ def sums_body(op: FusedSums, ins: tuple[TensorType, ...]) -> tuple[str, str]:
     """(parameters, statements) of a kernel with column sums; its shell is column_sums.cuh."""
     program = program_of(op, (), len(ins))
     dtypes = slot_types(program, ins)
-    work, size = C_TYPES[dtypes[op.sums[0]]][1], _size_type(program)
-    parameters = _parameters(program, ins, dtypes)
+    work, size = C_TYPES[dtypes[op.sums[0]]][1], size_type(program)
+    parameters = parameters_of(program, ins, dtypes)
     parameters += [f"{C_TYPES[dtypes[slot]][0]}* s{k}" for k, slot in enumerate(op.sums)]
     parameters += [f"{work}* partial", "unsigned* tickets", f"{size} M"]
     once, loads, n = [], [], len(op.sums)
     declared, taken = [], []
+    at_once = 4 if masks_of(program) else _rows_at_once(op, ins, len(program.steps))
     masks = masks_of(program)
     keys, warps = {m.key for m in masks}, masks if op.columns % 32 == 0 else []
     for i, t in enumerate(ins):
@@ -256,7 +266,7 @@ def sums_body(op: FusedSums, ins: tuple[TensorType, ...]) -> tuple[str, str]:
         if where is not None:
             once.append(f"const {kind} v{i} = ({kind})i{i}[{where}];")
             continue
-        declared.append(f"{kind} r{i}[AT_ONCE];")
+        declared.append(f"{kind} r{i}[{at_once}];")
         loads.append(f"r{i}[u] = ({kind})i{i}[{index(t.shape, op.shape)}];")
         taken.append(f"const {kind} v{i} = r{i}[u];")
     gap = "\n                "
@@ -278,14 +288,14 @@ def sums_body(op: FusedSums, ins: tuple[TensorType, ...]) -> tuple[str, str]:
     if (c < {op.columns}u) {{
         {" ".join(once)}
         for ({size} m = (u64)M * blockIdx.y / gridDim.y + threadIdx.y; m < end;
-             m += AT_ONCE * rows) {{
+             m += {at_once} * rows) {{
             {words} {" ".join(declared)}
 #pragma unroll
-            for (unsigned u = 0; u < AT_ONCE; ++u) if (m + u * rows < end) {{
+            for (unsigned u = 0; u < {at_once}; ++u) if (m + u * rows < end) {{
                 {gap.join([element, *loads])}
             }}
 #pragma unroll
-            for (unsigned u = 0; u < AT_ONCE; ++u) if (m + u * rows < end) {{
+            for (unsigned u = 0; u < {at_once}; ++u) if (m + u * rows < end) {{
                 {bits}
                 {compute}
             }}
@@ -293,6 +303,15 @@ def sums_body(op: FusedSums, ins: tuple[TensorType, ...]) -> tuple[str, str]:
     }}
     if (fold_slices(t, part, partial, tickets, {op.columns}u)) {{ {stores} }}"""
     return ", ".join(parameters), text
+
+
+def _rows_at_once(op: FusedSums, ins: tuple[TensorType, ...], steps: int) -> int:
+    """Rows that a thread reads before it computes: about AHEAD bytes of all inputs."""
+    each = sum(t.itemsize for t in ins if t.size == op.size) or 4
+    rows = 16
+    while rows > 4 and (rows * each > AHEAD or rows * steps > MOST_STEPS):
+        rows //= 2
+    return rows
 
 
 def _column_index(shape: tuple[int, ...], full: tuple[int, ...], columns: int) -> str | None:
@@ -313,12 +332,16 @@ class FusedModule:
     def __init__(self) -> None:
         self.names: dict[tuple[str, str], str] = {}
 
-    def add(self, op: Op, ins: tuple[TensorType, ...], outs: tuple[TensorType, ...]) -> str:
-        """The name of the kernel for a step, to be launched as launch_shape() or its plan says."""
+    def add(self, op: Op, ins: tuple[TensorType, ...], outs: tuple[TensorType, ...],
+            written: tuple[str, str] | None = None) -> str:
+        """The name of the kernel for a step, to be launched as launch_shape() or its plan says.
+
+        written: (parameters, statements), where somebody else has written them.
+        """
         if isinstance(op, FusedSums):
             key = sums_body(op, ins)
         else:
-            key = body(program_of(op, outs, len(ins)), ins)
+            key = written or body(program_of(op, outs, len(ins)), ins)
         return self.names.setdefault(key, f"fused_{len(self.names)}")
 
     def text(self, wanted: set[str] | None = None) -> str:

@@ -21,13 +21,14 @@ from .array import RAW, DeviceArray
 from .base import Device, Executable
 from .batches import Batches
 from .check import checked
-from .codegen import FusedModule, launch_shape
+from .codegen import FusedModule, launch_shape, program_of
 from .driver import Driver, Graph, gemm_call
 from .epilogues import settle_epilogues
 from .kernel_scan import bind_scan
 from .merge import Prepared, merge
 from .sources import kernel_source
 from .tuning import Tuner
+from .wide import reach_of, wide_body, wide_shape
 
 Call = Callable[[], None]
 _said: set[str] = set()      # why graphs were not captured: once each
@@ -308,13 +309,18 @@ class KernelExecutable(Executable):
         n = step.op.size if isinstance(step.op, FusedSums) else step.outs[0].type.size
         if not n:
             return []
-        name = self._fused.add(step.op, *_types(step))
+        ins, outs = _types(step)
         if isinstance(step.op, FusedSums):
+            name = self._fused.add(step.op, ins, outs)
             launch, = self._planned(step)
             launch.text, launch.entry, launch.fused = self._fused.text({name}), name, True
             return [launch]
-        grid, block, count = launch_shape(n)
-        args = [*(self.array(v) for v in step.ins + step.outs), count]
+        arrays = [self.array(v) for v in step.ins + step.outs]
+        program = program_of(step.op, outs, len(ins))
+        reach = reach_of(program, ins, outs, arrays)
+        name = self._fused.add(step.op, ins, outs, reach and wide_body(program, ins, reach))
+        grid, block, count = wide_shape(n, reach) if reach else launch_shape(n)
+        args = [*arrays, count]
         return [Prepared(self._fused.text({name}), "fused.cu", name, grid, block, args, fused=True,
                          where=_where(step), any_grid=True)]
 

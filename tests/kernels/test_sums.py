@@ -83,8 +83,19 @@ def test_other_types_are_summed_in_their_arithmetic_type(dtype):
                                1e-12, atol=2e-2 if dtype == "float16" else 1e-12)
 
 
-@pytest.mark.parametrize("columns", [1, 10, 64])
-def test_registers_are_within_budget(columns):
+@pytest.mark.parametrize("columns, dtype, registers", [
+    (1, "float32", 64), (10, "float32", 64), (64, "float32", 64), (64, "float16", 80)])
+def test_registers_are_within_budget(columns, dtype, registers):
     shape = (4096, columns)
-    _, name, module, *_ = kernel_of(relu_grad_sums(shape, columns), arrays_for(shape, columns))
-    check_nvrtc(module.text(), (), {name: 64})
+    op = relu_grad_sums(shape, columns)
+    op = FusedSums(3, ((dtype, 0.5),), *(getattr(op, p) for p in op.params[2:]))
+    _, name, module, *_ = kernel_of(op, arrays_for(shape, columns, dtype))
+    check_nvrtc(module.text(), (), {name: registers})
+
+
+@pytest.mark.parametrize("dtype, rows", [("float32", 8), ("float16", 16), ("float64", 4)])
+def test_a_thread_reads_64_bytes_before_it_computes(dtype, rows):
+    op = relu_grad_sums((4096, 64), 64)
+    op = FusedSums(3, ((dtype, 0.5),), *(getattr(op, p) for p in op.params[2:]))
+    text, name, module, *_ = kernel_of(op, arrays_for((4096, 64), 64, dtype))
+    assert f"m += {rows} * rows" in module.text()
