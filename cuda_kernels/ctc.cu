@@ -11,7 +11,8 @@
 // ctc_greedy   x frames -> labels[B,T] int64, score[B]      the best class of each frame, repeats
 //           merged, blanks left out, then -1; score = -sum of the best scores; one warp per row
 //                                                                            B*T*C*sizeof(T) bytes
-// A label outside 0 .. C-2 makes its row NaN; a row without any path has loss infinity, gradient 0.
+// Labels of C-1 and above end a row: no others may come after them. That, and a label below 0, make
+// the row NaN; a row without any path has loss infinity, gradient 0.
 #include "common.cuh"
 
 #define NEVER ((double)-POS_INF)
@@ -24,7 +25,7 @@ __device__ __forceinline__ double log_add(double a, double b) {
 struct Row {
     const T* x;                                      // log probabilities of this row
     const int* labels;
-    int T_, C, states;
+    int T_, C, states, given;                        // given: labels, the blanks at the end too
 
     // class of a state
     __device__ __forceinline__ int of(int s) const { return s & 1 ? labels[s >> 1] : C - 1; }
@@ -45,14 +46,17 @@ __device__ __forceinline__ Row row_of(const T* x, const int* labels, const int* 
     r.labels = labels + b * L;
     r.T_ = min(max(frames[b], 0), T_);
     r.C = C;
-    r.states = 2 * min(max(counts[b], 0), L) + 1;
+    r.given = min(max(counts[b], 0), L);
+    int used = 0;
+    while (used < r.given && r.labels[used] < C - 1) ++used;
+    r.states = 2 * used + 1;
     return r;
 }
 
 __device__ __forceinline__ int has_bad_label(const Row& r) {
     int bad = 0;
-    for (int k = threadIdx.x; k < r.states / 2; k += blockDim.x)
-        bad |= r.labels[k] < 0 || r.labels[k] >= r.C - 1;
+    for (int k = threadIdx.x; k < r.given; k += blockDim.x)
+        bad |= k < r.states / 2 ? r.labels[k] < 0 : r.labels[k] < r.C - 1;
     return bad;
 }
 

@@ -1,8 +1,9 @@
 """Connectionist temporal classification.   Graves, Fernandez, Gomez, Schmidhuber 2006.
 
-log_probs (B, T, C), the last class is the blank; labels (B, L) integers below C - 1;
-input_length (B,) frames in use; label_length (B,) labels in use. The states of a row are its labels
-with blanks before, between and after them: S = 2 L + 1.
+log_probs (B, T, C), the last class is the blank; labels (B, L) integers;
+input_length (B,) frames in use; label_length (B,) labels in use, of which blanks (C - 1 and above)
+at the end count as none. The states of a row are its labels with blanks before, between and after
+them: S = 2 L + 1.
 """
 from __future__ import annotations
 
@@ -43,12 +44,14 @@ class _States:
         batch, self.time, classes = log_probs.shape
         most = labels.shape[1]
         self.frames = np.clip(input_length, 0, self.time)
-        self.count = np.clip(label_length, 0, most)
-        used = np.arange(most) < self.count[:, None]
-        bad = used & ((labels < 0) | (labels >= classes - 1))
+        given = np.arange(most) < np.clip(label_length, 0, most)[:, None]
+        used = np.logical_and.accumulate(given & (labels < classes - 1), 1)
+        self.count = used.sum(1)
+        bad = (used & (labels < 0)) | (given & ~used & (labels < classes - 1))
         if bad.any():
-            raise ShapeError(f"CTC label out of range: got {labels[bad][0]}, expected 0 to "
-                             f"{classes - 2} (class {classes - 1} is the blank)")
+            raise ShapeError(f"CTC label out of range: got {labels[bad][0]} in "
+                             f"{labels[bad.any(1)][0].tolist()}, expected 0 to {classes - 2}, and "
+                             f"blanks ({classes - 1} and above) at the end only")
         self.states = np.full((batch, 2 * most + 1), classes - 1)
         self.states[:, 1::2] = np.where(used, labels, classes - 1)
         self.valid = np.arange(2 * most + 1) < 2 * self.count[:, None] + 1
@@ -143,7 +146,7 @@ def plan_ctc_grad(op: Op, ins: Types, outs: Types) -> LaunchPlan:
 class Ctc(Op):
     """loss = -log(sum of the probabilities of all paths that collapse to the labels), (B,).
 
-    Infinite where no path exists (more labels than frames). On CUDA a label outside gives NaN.
+    Infinite where no path exists (more labels than frames). On CUDA a bad label gives NaN.
     """
 
     cuda = Kernel("ctc.cu", plan_ctc)

@@ -22,14 +22,20 @@ ROWS = [rows(6, 4, [[0, 1], [2, 2], [1, 0]], [6, 5, 4], [2, 2, 1]),
         rows(80, 30, np.arange(2 * 20).reshape(2, 20) % 29, [80, 61], [20, 17])]
 
 
-@pytest.mark.parametrize("case", ROWS, ids=lambda r: str(r[0].shape))
-def test_agrees_with_torch(case):
+# the blanks at the ends of the labels, and numbers above, stand for no labels
+ENDED = rows(9, 5, [[0, 1, 4], [2, 9, 4], [4, 4, 4], [1, 2, 3], [3, 4, 1]], [9, 8, 9, 9, 7],
+             [3, 3, 2, 3, 2])
+CASES = [(case, case[3]) for case in ROWS] + [(ENDED, np.array([2, 1, 0, 3, 1]))]
+
+
+@pytest.mark.parametrize("case, used", CASES, ids=lambda x: str(x[0].shape))
+def test_agrees_with_torch(case, used):
     torch = pytest.importorskip("torch")
-    log_probs, labels, frames, counts = case
+    log_probs, labels, frames, _ = case
     blank = log_probs.shape[2] - 1
     t = torch.tensor(log_probs, dtype=torch.float64, requires_grad=True)
     want = torch.nn.functional.ctc_loss(t.transpose(0, 1), *(torch.tensor(a, dtype=torch.int64)
-                                                            for a in (labels, frames, counts)),
+                                                            for a in (labels, frames, used)),
                                         blank=blank, reduction="none")
     g = np.linspace(-1, 2, len(labels)).astype("f4")
     loss, = prove(Ctc(), *case, entries=["ctc_fwd"])
@@ -51,8 +57,9 @@ def test_a_row_without_a_path_is_infinite_and_without_gradient():
     assert (gx[0] == 0).all() and (gx[1] != 0).any()
 
 
-def test_a_label_outside_makes_its_row_nan():
-    case = rows(4, 4, [[0, 3], [0, 1]], [4, 4], [2, 2])      # 3 is the blank
+@pytest.mark.parametrize("labels", [[-1, 1], [3, 1]])        # 3 is the blank
+def test_a_bad_label_makes_its_row_nan(labels):
+    case = rows(4, 4, [labels, [0, 1]], [4, 4], [2, 2])
     loss, = prove(Ctc(), *case, entries=["ctc_fwd"])
     gx, = prove(CtcGrad(), *case, np.ones(2, "f4"), entries=["ctc_bwd"])
     assert np.isnan(loss[0]) and np.isfinite(loss[1])

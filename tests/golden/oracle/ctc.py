@@ -11,7 +11,8 @@ from .store import Store
 DECODERS = {'greedy': {}, 'beam': {'greedy': False, 'beam_width': 100, 'top_paths': 3},
             'narrow': {'greedy': False, 'beam_width': 3, 'top_paths': 2},
             'merged': {'greedy': False, 'beam_width': 20, 'top_paths': 2, 'merge_repeated': True}}
-SHAPES = {'small': (3, 6, 4, 2), 'long': (2, 30, 5, 8), 'wide': (4, 15, 28, 5)}
+SHAPES = {'small': (3, 6, 4, 2), 'long': (2, 30, 5, 8), 'wide': (4, 15, 28, 5),
+          'ended': (3, 10, 6, 4)}                  # blanks, and numbers above, end the labels
 
 
 def data(batch, time, classes, most):
@@ -28,6 +29,9 @@ def generate():
     store = Store('ctc')
     for name, shape in SHAPES.items():
         p, labels, frames, counts, g = data(*shape)
+        if name == 'ended':
+            counts[:], frames[:] = 4, 10
+            labels[0, 3:], labels[1, 1:], labels[2, 2:] = 5, 5, 7
         x = K.placeholder(p.shape)
         loss = K.ctc_batch_cost(K.constant(labels), x, K.constant(frames[:, None]),
                                 K.constant(counts[:, None]))
