@@ -47,6 +47,26 @@ def test_what_is_not_there_is_explained(text, message, tmp_path):
     assert message in gpukeras("a.py", cwd=tmp_path, fails=True)
 
 
+def test_numpy_has_its_old_names_while_old_scripts_run(tmp_path):
+    (tmp_path / "a.py").write_text(
+        "import numpy as np\n"
+        "print(np.zeros(2, np.float).dtype, np.ones(1, dtype=np.int)[0] == 1, np.Inf, np.bool(2),\n"
+        "      np.product([2, 3]), np.asscalar(np.array([4])), np.in1d([[1, 2], [3, 4]], [3]),\n"
+        "      np.array([1, 'a'], np.object).dtype, np.trapz([0, 2, 2]))\n"
+        "import gpukeras.compat; gpukeras.compat.uninstall(); print(hasattr(np, 'asscalar'))\n")
+    out = gpukeras("a.py", cwd=tmp_path)
+    assert "float64 True inf True 6 4 [False False  True False] object 3.0\nFalse\n" in out
+
+
+def test_an_error_is_shown_from_the_line_of_the_script_on(tmp_path):
+    (tmp_path / "a.py").write_text("def f():\n    raise KeyError('mine')\nf()\n")
+    trace = gpukeras("a.py", cwd=tmp_path, fails=True).split("Traceback")[1]
+    shown = subprocess.run([sys.executable, "a.py"], cwd=tmp_path, capture_output=True, text=True)
+    own = shown.stderr.split("Traceback")[1].replace(str(tmp_path) + os.sep, "")
+    assert trace.splitlines()[1].strip() == own.splitlines()[1].strip()
+    assert "runpy" not in trace and trace.endswith("KeyError: 'mine'\n")
+
+
 def test_install_leaves_another_keras_alone(tmp_path):
     code = ("import sys, types; sys.modules['keras'] = types.ModuleType('keras')\n"
             "import gpukeras.compat\n"
