@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
+from gpukeras import backend as K
 from gpukeras.layers import Dense, Flatten
 from gpukeras.models import Sequential
 from gpukeras.preprocessing import image
@@ -188,6 +189,21 @@ def test_pictures_to_arrays_and_back(tmp_path):
         np.testing.assert_array_equal(first, x.transpose(2, 0, 1))
     assert image.load_img(path, target_size=(2, 3), interpolation="bilinear").size == (3, 2)
     assert len(image.list_pictures(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("given, expected", [("channels_first", (2, 5, 3, 4)),
+                                             ("channels_last", (2, 4, 5, 3))])
+def test_no_data_format_means_that_of_the_backend(given, expected):
+    before = K.image_data_format()
+    K.set_image_data_format(given)
+    try:
+        generator = image.ImageDataGenerator(data_format=None, featurewise_center=True)
+        x = np.arange(2.0 * 60).reshape(expected if given == "channels_last" else (2, 3, 4, 5))
+        generator.fit(x)
+        axes = (0, 1, 2) if given == "channels_last" else (0, 2, 3)
+        np.testing.assert_allclose(generator.mean.ravel(), x.mean(axes))
+    finally:
+        K.set_image_data_format(before)
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -4,6 +4,7 @@ Every check raises ValueError with what was wrong, the shapes got and expected, 
 user's line and, where it can be guessed, the likely fix.
 """
 import functools
+import warnings
 
 import numpy as np
 
@@ -253,6 +254,17 @@ def check_counts(inputs, targets, weights=()):
     if w is not None and samples is not None and w != samples:
         fail("Sample_weight arrays should have the same number of samples as target arrays. "
              f"Got {samples} samples and {w} weights.")
+
+
+def as_many_as_the_first(inputs):
+    """Arrays to predict from: with more samples than the first has, only their first ones count."""
+    counts = [x.shape[0] for x in inputs]
+    if None in counts or len(set(counts)) < 2 or min(counts) < counts[0]:
+        return inputs
+    warnings.warn(f"The inputs have {' and '.join(map(str, counts))} samples. predict takes the "
+                  f"first {counts[0]} of each, as many as there are in the first input.",
+                  stacklevel=3)
+    return [x if len(x) == counts[0] else x[:counts[0]] for x in inputs]
 
 
 # ---------------------------------------------------------------- targets and losses

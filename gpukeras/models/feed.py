@@ -31,6 +31,9 @@ class Feed:
         """What the progress bar counts up to."""
         return self.steps
 
+    def open(self):
+        """Called when the callbacks have heard that it begins; a second time does nothing."""
+
     def outputs(self):
         """Run the step on what `take` made ready, and bring its outputs."""
         return self.run().fetch()
@@ -353,13 +356,14 @@ class GeneratorFeed(Feed):
         model: the model; `kind`: "train", "test" or "predict".
         source: generator of batches, or Sequence.
         steps: batches of an epoch; None for the length of a Sequence.
-        enqueuer: what `utils.data_utils.enqueued(source, ...)` gives.
+        enqueue: function that gives what `utils.data_utils.enqueued(source, ...)` does. Called by
+            `open`: a generator may use what a callback's `on_train_begin` makes.
     """
 
-    def __init__(self, model, kind, source, enqueuer, steps, class_weight=None):
+    def __init__(self, model, kind, source, enqueue, steps, class_weight=None):
         self.model, self.kind, self.source = model, kind, source
-        self.class_weight, self._steps, self._enqueuer = class_weight, steps, enqueuer
-        self._batches, self._done = iter(enqueuer), 0
+        self.class_weight, self._steps, self._enqueue = class_weight, steps, enqueue
+        self._enqueuer, self._done = None, 0
         self.random_is_kept = is_sequence(source)  # a generator draws as it is resumed
         driver = getattr(current_device(), "driver", None)
         self._inlet = None if driver is None else Inlet(driver)
@@ -367,6 +371,11 @@ class GeneratorFeed(Feed):
     @property
     def steps(self):
         return len(self.source) if self._steps is None else self._steps
+
+    def open(self):
+        if self._enqueuer is None:
+            self._enqueuer = self._enqueue()
+            self._batches = iter(self._enqueuer)
 
     def take(self, i):
         try:
@@ -415,6 +424,7 @@ class GeneratorFeed(Feed):
             self._done += 1
 
     def close(self):
-        self._enqueuer.stop()
+        if self._enqueuer is not None:
+            self._enqueuer.stop()
         if self._inlet is not None:
             self._inlet.forget()

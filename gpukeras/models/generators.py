@@ -1,6 +1,7 @@
 """The methods of a model that take a generator or a Sequence of batches."""
 import itertools
 import math
+from functools import partial
 
 from ..callbacks.backup import with_backup
 from ..legacy.interfaces import old_names
@@ -124,9 +125,9 @@ class GeneratorMethods:
                              "is 0.")
         if steps is not None:
             steps = math.ceil(steps)               # scripts write steps_per_epoch=len(x) / 32
-        enqueuer = enqueued(source, workers=workers, max_queue_size=max_queue_size,
-                            use_multiprocessing=use_multiprocessing, shuffle=shuffle)
-        return GeneratorFeed(self, kind, source, enqueuer, steps, class_weight)
+        enqueue = partial(enqueued, source, workers=workers, max_queue_size=max_queue_size,
+                          use_multiprocessing=use_multiprocessing, shuffle=shuffle)
+        return GeneratorFeed(self, kind, source, enqueue, steps, class_weight)
 
     def _generated(self, batch, kind, class_weight):
         """((step, arrays), batch size) of what a generator yielded.

@@ -41,6 +41,7 @@ def fit(model, feed, validation, *, epochs, verbose, callbacks, initial_epoch=0,
     owner = callbacks.model
     try:
         callbacks.on_train_begin()
+        feed.open()
         owner.stop_training = False
         training = Training(callbacks, feed, validation, logs_of, owner)
         initial_epoch, step = training.resume(initial_epoch)
@@ -153,6 +154,7 @@ def evaluate(model, feed, *, callbacks=None, verbose=0, params=None):
     ends = callbacks.wants("on_test_batch_end")
     logs_of.reset()
     callbacks.on_test_begin()
+    feed.open()
     feed.begin()
     for i in range(0, feed.steps, feed.together):
         size = feed.take(i)
@@ -184,6 +186,7 @@ def predict(model, feed, *, callbacks=None, verbose=0, params=None):
     ends = callbacks.wants("on_predict_batch_end")
     results, seen = _Results(feed), 0
     callbacks.on_predict_begin()
+    feed.open()
     feed.begin()
     for i in range(0, feed.steps, feed.together):
         size = feed.take(i)

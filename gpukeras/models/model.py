@@ -469,7 +469,7 @@ class Model(GeneratorMethods, Network):
         self._require_inputs(x)
         steps = self._steps_of("steps", steps, x)
         batch_size = self._batch_size(batch_size, "steps", steps)
-        xs = self._inputs(x)
+        xs = data.as_many_as_the_first(self._inputs(x))
         data.check_counts(xs, [])
         self._check_stateful(xs, batch_size)
         feed = self._feed("predict", xs, [], [], batch_size, steps=steps)

@@ -290,3 +290,18 @@ def test_a_layer_saved_without_its_arguments_says_so():
 def test_a_negative_number_of_units_is_refused():
     with pytest.raises(ValueError, match=r"cannot have the shape \(4, -3\)"):
         L.Dense(-3)(L.Input((4,)))
+
+
+def test_a_model_takes_inputs_of_any_rank_that_its_layers_take():
+    inner = Sequential([L.Dense(6, input_dim=4), L.Reshape((3, 2))])
+    x = L.Input((1, 4))
+    model = Model(x, inner(x))
+    assert model.output_shape == (None, 3, 2)
+    kernel, bias = inner.get_weights()
+    data = np.random.RandomState(0).randn(5, 1, 4).astype("float32")
+    np.testing.assert_allclose(model.predict(data), (data @ kernel + bias).reshape(5, 3, 2),
+                               rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="expects 1 inputs, but it received 2"):
+        inner([x, x])
+    with pytest.raises(ValueError, match="in conv2d_1 at"):
+        Sequential([L.Conv2D(2, 3, input_shape=(8, 8, 3))])(L.Input((8, 8)))

@@ -158,3 +158,16 @@ def test_metrics_names_grow_with_what_is_known():
     assert model.metrics_names == ["loss"]
     model.build((None, 3))
     assert model.metrics_names == ["loss", "mae"]
+
+
+def test_predict_takes_as_many_samples_as_the_first_input_has():
+    a, b = L.Input((3,)), L.Input((3,))
+    model = Model([a, b], L.add([a, b]))
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="takes the first 5 of each"):
+        found = model.predict([X[:5], X], batch_size=2)
+    np.testing.assert_array_equal(found, 2 * X[:5])
+    with pytest.raises(ValueError, match="same number of samples"):
+        model.predict([X, X[:5]])
+    with pytest.raises(ValueError, match="same number of samples"):
+        model.evaluate([X[:5], X], X[:5])

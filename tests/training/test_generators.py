@@ -180,6 +180,39 @@ def test_a_number_of_steps_that_is_not_whole_is_rounded_up():
     assert steps == [0, 1, 2] * 2
 
 
+class Source(Callback):
+    """A callback that makes its data when it is told that training begins, and again each epoch."""
+
+    def on_train_begin(self, logs=None):
+        self.scale = np.float32(1.0)
+
+    def __iter__(self):
+        while True:
+            yield X * self.scale, Y * self.scale
+
+
+class Rows(Sequence):
+    def __init__(self, source):
+        self.source = source
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return X * self.source.scale, Y * self.source.scale
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("kind", [iter, Rows])
+def test_the_first_batch_is_made_after_on_train_begin(kind, workers):
+    source, model, other = Source(), regression(), regression()
+    history = model.fit_generator(kind(source), steps_per_epoch=1, epochs=2, verbose=0,
+                                  workers=workers, callbacks=[source],
+                                  validation_data=kind(source), validation_steps=1).history
+    expected = other.fit(X, Y, batch_size=len(X), epochs=2, verbose=0, validation_data=(X, Y))
+    np.testing.assert_allclose(history["val_loss"], expected.history["val_loss"], rtol=1e-5)
+
+
 def test_shuffled_batches_are_all_used():
     sequence = Batches()
     regression().fit(sequence, epochs=3, verbose=0)

@@ -3,6 +3,7 @@ import warnings
 
 import numpy as np
 
+from ... import backend as K
 from .iterators import DataFrameIterator, DirectoryIterator, NumpyArrayIterator
 from .transforms import (apply_affine_transform, apply_brightness_shift, apply_channel_shift,
                          flip_axis)
@@ -27,7 +28,7 @@ class ImageDataGenerator:
         horizontal_flip, vertical_flip: mirror every second picture, at random.
         rescale: factor, applied after `preprocessing_function`.
         preprocessing_function: of one picture, after the random changes.
-        data_format: "channels_last" or "channels_first".
+        data_format: "channels_last" or "channels_first"; None for `image_data_format()`.
         validation_split: share of the data for subset="validation".
         interpolation_order: 0 or 1.
         dtype: of the batches.
@@ -41,6 +42,7 @@ class ImageDataGenerator:
                  vertical_flip=False, rescale=None, preprocessing_function=None,
                  data_format="channels_last", validation_split=0.0, interpolation_order=1,
                  dtype="float32"):
+        data_format = K.image_data_format() if data_format is None else data_format
         if data_format not in ("channels_last", "channels_first"):
             raise ValueError('`data_format` should be `"channels_last"` or `"channels_first"`. '
                              f"Received: {data_format}")

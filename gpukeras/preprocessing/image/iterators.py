@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 
+from ... import backend as K
 from ...utils.data_utils import Sequence
 from .files import (FORMATS, MODES, array_to_img, img_to_array, load_img, pictures_of_class)
 
@@ -131,7 +132,7 @@ class NumpyArrayIterator(Iterator):
         self.y = None if y is None else np.asarray(y)
         self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
         self.image_data_generator = image_data_generator
-        self.data_format = data_format or "channels_last"
+        self.data_format = data_format or K.image_data_format()
         _check_channels(self.x.shape, self.data_format)
         self.save_to_dir, self.save_prefix, self.save_format = save_to_dir, save_prefix, save_format
         super().__init__(len(self.x), batch_size, shuffle, seed)
@@ -207,7 +208,7 @@ class _FileIterator(Iterator):
             raise ValueError(f"Invalid class_mode: {class_mode}; expected one of: {self.modes}")
         self.image_data_generator, self.class_mode = image_data_generator, class_mode
         self.target_size, self.color_mode = tuple(target_size), color_mode
-        self.data_format, self.interpolation = data_format or "channels_last", interpolation
+        self.data_format, self.interpolation = data_format or K.image_data_format(), interpolation
         channels = MODES[color_mode][1]
         self.image_shape = ((channels, *self.target_size) if self.data_format == "channels_first"
                             else (*self.target_size, channels))
