@@ -12,7 +12,7 @@ from ..passes.partition import Partition, placeholders
 from ..passes.schedule import Schedule
 from .array import DeviceArray
 from .group import Cut
-from .kernel_replicas import KernelTeam, Ready, bind_together
+from .kernel_replicas import KernelTeam, Ready, bind_together, changeable
 from .launcher import ALIGN, Call, KernelDevice, _ready
 from .rank_links import HostLink
 from .replicas import buckets
@@ -61,7 +61,8 @@ class RankTeam(KernelTeam):
         sums = self.parts.sums
         messages = [self._message([(sums[k].part, sums[k].type,
                                     [r.outputs[sums[k].index] for r in self.replicas])
-                                   for k in bucket], self._changeable(bucket))
+                                   for k in bucket], changeable(self.replicas[0].schedule,
+                                                                [sums[k].index for k in bucket]))
                     for bucket in self.buckets]
         results: list[list[list[DeviceArray]]] = []
         at_once, arrived = self.alike and self.link.beside, Counter()
@@ -87,15 +88,6 @@ class RankTeam(KernelTeam):
         self._bind_update(update, given)
         self._queue(self.update.calls)
         self.calls = [call for _, calls in self._pieces for call in calls]
-
-    def _changeable(self, bucket: Sequence[int]) -> list[bool]:
-        """Which of the bucket's outputs belong to nothing else, so that they may be replaced by
-        their sums while the program goes on."""
-        schedule = self.replicas[0].schedule
-        read = {id(v.root()[0]) for step in schedule.steps for v in step.ins}
-        roots = Counter(id(v.root()[0]) for v in schedule.outputs)
-        outputs = [schedule.outputs[self.parts.sums[k].index].root()[0] for k in bucket]
-        return [r.kind == "temp" and id(r) not in read and roots[id(r)] == 1 for r in outputs]
 
     def _meet(self, i: int) -> list[DeviceArray]:
         """Queue exchange i; its results, which stay as they are until the step ends."""

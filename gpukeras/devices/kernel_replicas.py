@@ -1,6 +1,7 @@
 """Replicas on one device of kernels, real or emulated: all their launches as one captured graph."""
 from __future__ import annotations
 
+from collections import Counter
 from typing import Iterable, Sequence
 
 import numpy as np
@@ -62,6 +63,16 @@ class KernelReplica(KernelExecutable):
 
 def _meet() -> None:
     """Stands where a program is cut."""
+
+
+def changeable(schedule: Schedule, outputs: Sequence[int]) -> list[bool]:
+    """Which of the outputs are memory that nothing else reads, so that they may be replaced by
+    their sums while the program goes on."""
+    read = {id(v.root()[0]) for step in schedule.steps for v in step.ins}
+    roots = [v.root()[0] for v in schedule.outputs]
+    count = Counter(map(id, roots))
+    return [roots[k].kind == "temp" and id(roots[k]) not in read and count[id(roots[k])] == 1
+            for k in outputs]
 
 
 class KernelTeam(KernelExecutable):

@@ -103,6 +103,7 @@ class NcclLink(HostLink):
 
     def watch(self) -> "NcclLink":
         """Have the group look after what is queued, which waits for other GPUs without end."""
+        self.driver.fence(sending=True)            # makes the stream that `aside` uses
         self._guard = self.group.guard(self.comm.check_async_error, self.driver.aside,
                                        self.comm.abort)
         return self
@@ -141,12 +142,12 @@ def _chosen(driver: Driver, group: Any) -> HostLink:
         return _by_host(driver, group, error)
     link = NcclLink(driver, group, comm)
     try:
-        _agree(group, lambda: _check(link, captured=False))
+        _check(link, captured=False)
         try:
-            _agree(group, lambda: _check(link, captured=True))
+            _check(link, captured=True)
             link.captured = True
         except DeviceError as error:
-            _agree(group, lambda: _check(link, captured=False))    # is it still as it was?
+            _check(link, captured=False)           # is it still as it was?
             if group.rank == 0:
                 print(f"gpukeras: NCCL's sums stand between the graphs of a step: {error}",
                       file=sys.stderr, flush=True)
@@ -212,21 +213,22 @@ def _in_time(work: Callable[[], Any], what: str) -> Any:
 
 
 def _check(link: NcclLink, captured: bool) -> None:
-    """A sum and a gathering of small arrays; DeviceError for wrong values. captured: in a graph,
-    which all processes start only if all have one."""
+    """A sum and a gathering of small arrays; DeviceError in all processes if one has wrong values.
+    captured: in a graph, which all of them start only if all have one."""
     driver, size, rank = link.driver, link.group.size, link.group.rank
-    x = driver.to_device(np.zeros(1000, np.float32))
-    whole = driver.to_device(np.zeros((size, 256), np.uint8))
-    (start, finish), (start2, finish2) = link.bind_sum([x]), link.bind_gather(whole)
-    calls = [*start, *start2, *finish, *finish2]
     pattern = np.arange(1000, dtype=np.float32)
-    driver.upload(x, pattern * (rank + 1))
-    driver.upload(whole[rank:rank + 1], np.full((1, 256), rank + 1, np.uint8))
-    if captured:
-        graph = _agree(link.group, lambda: _graph(driver, calls))
-        calls = [graph.launch]
 
-    def work() -> None:
+    def prepare() -> tuple[DeviceArray, DeviceArray, Calls]:
+        x = driver.to_device(pattern * (rank + 1))
+        whole = driver.to_device(np.zeros((size, 256), np.uint8))
+        driver.upload(whole[rank:rank + 1], np.full((1, 256), rank + 1, np.uint8))
+        (start, finish), (start2, finish2) = link.bind_sum([x]), link.bind_gather(whole)
+        calls = [*start, *start2, *finish, *finish2]
+        return x, whole, [_graph(driver, calls).launch] if captured else calls
+
+    x, whole, calls = _agree(link.group, prepare)
+
+    def work() -> bool:
         driver.use()
         for call in calls:
             call()
@@ -234,8 +236,9 @@ def _check(link: NcclLink, captured: bool) -> None:
             raise DeviceError("a sum by NCCL has wrong values")
         if not np.array_equal(driver.download(whole)[:, 0], np.arange(1, size + 1)):
             raise DeviceError("values gathered by NCCL are wrong")
+        return True
 
-    _in_time(lambda: work() or True, "a sum by NCCL did not end")
+    _agree(link.group, lambda: _in_time(work, "a sum by NCCL did not end"))
 
 
 def _graph(driver: Driver, calls: Calls) -> Any:

@@ -23,7 +23,7 @@ from .array import DeviceArray
 from .base import Executable
 from .driver import Driver
 from .group import Cut
-from .kernel_replicas import KernelReplica, Ready, bind_together
+from .kernel_replicas import KernelReplica, Ready, bind_together, changeable
 from .launcher import Call, KernelDevice, KernelExecutable, _ready
 from .nccl import bind_sum, communicators, self_test
 from .replicas import Crew, Meeting, buckets
@@ -355,8 +355,9 @@ class DeviceTeam(Executable):
             def added(pairs) -> list[Call]:
                 return [fork, *(bind_sum(comm, driver, x, y) for x, y in pairs)]
 
-            buckets = [added([(replica.outputs[self.parts.sums[k].index],) * 2 for k in bucket])
-                       for bucket in self.buckets]
+            summed = self._summed(replica)
+            buckets = [added([(replica.outputs[self.parts.sums[k].index], summed[k])
+                              for k in bucket]) for bucket in self.buckets]
             calls: list[Call] = []
             for i, leg in enumerate(replica.legs):
                 for call in leg:
@@ -372,12 +373,19 @@ class DeviceTeam(Executable):
                     results.append(kept)
             if len(orders) > 1:                    # all must call NCCL in one order
                 calls += [call for bucket in buckets for call in bucket]
-            given = [replica.outputs[s.index] if s.exchange is None
-                     else results[s.exchange[0]][s.exchange[1]] for s in self.parts.sums]
+            given = [summed[k] if s.exchange is None else results[s.exchange[0]][s.exchange[1]]
+                     for k, s in enumerate(self.parts.sums)]
             given += [seat.inputs[i] for i in self.parts.update_inputs]
             seat.update = KernelExecutable(seat.device, update, dict(zip(update.inputs, given)))
             seat.programs.append(seat.update)
             seat.legs = [[*calls, join, *seat.update.calls]]
+
+    def _summed(self, replica: KernelReplica) -> dict[int, DeviceArray]:
+        """Where the sums of a replica's outputs come: in their place if nothing else reads it."""
+        ends = [(k, s.index) for k, s in enumerate(self.parts.sums) if s.index is not None]
+        may = changeable(replica.schedule, [i for _, i in ends])
+        return {k: x if own else replica.driver.empty(x.shape, x.dtype)
+                for (k, i), own in zip(ends, may) for x in [replica.outputs[i]]}
 
     # ---- running
 

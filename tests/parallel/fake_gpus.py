@@ -28,13 +28,13 @@ DTYPES = {1: "u1", 2: "i4", 4: "i8", 7: "f4", 8: "f8"}
 
 
 class Nccl:
-    """cupy.cuda.nccl. trouble: what the next message does: kill, hang or break."""
+    """cupy.cuda.nccl. trouble: what the next message does: kill or break. messages: how many there
+    have been. places: how much of a graph stood before each of the messages that it captured."""
 
-    trouble, broken = "", False
-    messages = captured = 0
+    trouble, broken, messages = "", False, 0
 
     def __init__(self, cupy):
-        self.cupy, self.depth = cupy, 0
+        self.cupy, self.depth, self.places = cupy, 0, []
 
     def get_unique_id(self):
         return os.urandom(128)
@@ -65,7 +65,7 @@ class Communicator:
         if stream.captured is not None:
             if "uncaptured" in WORDS:
                 raise RuntimeError("cudaErrorStreamCaptureUnsupported")
-            self.nccl.captured += 1
+            self.nccl.places.append(len(stream.captured))
 
         def run():
             self.nccl.messages += 1

@@ -20,16 +20,18 @@ def mpirun():
     return str(beside) if beside.exists() else shutil.which("mpirun")
 
 
-def job(n, *args, script=SCRIPT, options=(), **environ):
-    """(exit code, output, time of its end) of a training script on n ranks."""
+def job(n, *args, script=SCRIPT, options=(), folder=None, **environ):
+    """(exit code, output, time of its end) of a training script on n ranks. script: its path, or
+    the arguments of Python."""
     if mpirun() is None or not _has_mpi4py():
         pytest.skip("no mpirun and mpi4py: pip install gpukeras[mpi]")
     command = [mpirun(), "--allow-run-as-root", "--oversubscribe", *options, "-n", str(n),
-               sys.executable, str(script), *map(str, args)]
+               sys.executable, *([str(script)] if isinstance(script, Path) else script),
+               *map(str, args)]
     env = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "GPUKERAS_DEVICE": "cpu",
            "OMP_NUM_THREADS": "1", "GPUKERAS_THREADS": "1", **environ}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300,
-                          errors="replace")
+                          errors="replace", cwd=folder)
     return done.returncode, done.stdout + done.stderr, time.time()
 
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import h5py
 import numpy as np
 import pytest
-from jobs import SAME_BITS, job, load, since_trouble
+from jobs import HERE, SAME_BITS, job, load, since_trouble
 
 import gpukeras.hvd as hvd
 from gpukeras import backend as K
@@ -235,6 +235,40 @@ def test_ranks_may_have_batches_of_different_sizes(tmp_path):
     one, two = load(tmp_path / "one", 0), load(tmp_path / "two", 0)
     for name, value in two.items():
         np.testing.assert_allclose(value, one[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_a_horovod_script_runs_unchanged_on_two_ranks(tmp_path):
+    """Its imports too; the log of the first rank alone is shown, and its files written."""
+    script = HERE.parent / "scripts" / "horovod_mnist.py"
+    code, words, _ = job(2, script=["-m", "gpukeras", str(script)], folder=tmp_path)
+    assert code == 0, words
+    assert words.count("done") == 1 and words.count("Epoch 3/3") == 1
+    assert words.count("finished gradual learning rate warmup") == 1
+    assert sorted(p.name for p in tmp_path.glob("*.h5")) == [
+        f"checkpoint-{i}.h5" for i in (1, 2, 3)]
+
+
+def test_files_are_written_by_the_first_rank_alone(tmp_path):
+    code, words, _ = job(2, tmp_path / "out", 4, 16, CSV=str(tmp_path / "log.csv"))
+    assert code == 0, words
+    lines = (tmp_path / "log.csv").read_text().split()
+    assert [line.split(",")[0] for line in lines] == ["epoch", "0", "1"]
+
+
+@pytest.mark.parametrize("compression", ["fp16", "bf16"])
+def test_compressed_gradients_train_nearly_as_whole_ones_do(tmp_path, compression):
+    found = []
+    for how in ("none", compression):
+        code, words, _ = job(2, tmp_path / how, 10, 16, COMPRESSION=how)
+        assert code == 0, words
+        first, second = (load(tmp_path / how, r) for r in range(2))
+        for name, value in first.items():
+            np.testing.assert_array_equal(second[name], value, err_msg=name)
+        found.append(first)
+    none, half = found
+    assert none["loss"][1] < none["loss"][0]
+    assert all((none[k] != half[k]).any() for k in ("arr_0", "loss"))
+    np.testing.assert_allclose(half["loss"], none["loss"], rtol=0.02)
 
 
 def test_a_killed_rank_ends_the_job_and_is_named(tmp_path):

@@ -14,7 +14,7 @@ import numpy as np
 
 import gpukeras.hvd as hvd
 from gpukeras import layers, models, optimizers
-from gpukeras.callbacks import LambdaCallback
+from gpukeras.callbacks import CSVLogger, LambdaCallback
 
 
 def data(rows):
@@ -38,7 +38,8 @@ def main(out, steps, batch, how=None, victim=None, when=None):
         model.load_weights(os.environ["WEIGHTS"])
     elif os.environ.get("FIRST") and hvd.rank() == 0:
         model.save_weights(os.environ["FIRST"])
-    model.compile(hvd.DistributedOptimizer(optimizers.SGD(0.05, momentum=0.9, clipnorm=1.0)),
+    model.compile(hvd.DistributedOptimizer(optimizers.SGD(0.05, momentum=0.9, clipnorm=1.0),
+                                           compression=os.environ.get("COMPRESSION", "none")),
                   "categorical_crossentropy", metrics=["accuracy"])
     x, y = hvd.shard(*data(int(steps) * int(batch)))
 
@@ -58,6 +59,8 @@ def main(out, steps, batch, how=None, victim=None, when=None):
     extra = [LambdaCallback(on_batch_begin=trouble)] if when else []
     if os.environ.get("LAST"):
         extra.append(hvd.callbacks.SaveOnFailureCallback(os.environ["LAST"]))
+    if os.environ.get("CSV"):
+        extra.append(CSVLogger(os.environ["CSV"]))
     history = model.fit(x, y, int(batch) // hvd.size(), epochs=2, verbose=0, shuffle=False,
                         callbacks=[hvd.callbacks.BroadcastGlobalVariablesCallback(0),
                                    hvd.callbacks.MetricAverageCallback(), *extra])

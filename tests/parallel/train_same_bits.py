@@ -1,6 +1,7 @@
 """One rank of a job whose results shall not depend on the number of ranks.
 
-python train_same_bits.py OUT mlp|cnn|lstm      50 steps, the same bits on 1, 2 and 4 ranks
+python train_same_bits.py OUT mlp|cnn|lstm|whole        50 steps, the same bits on 1, 2 and 4 ranks
+python train_same_bits.py OUT mlp-any|cnn-any|...       the same with sums in any order
 python train_same_bits.py OUT uneven            batches of different sizes on the ranks
 python train_same_bits.py OUT digits            the handwritten digits, in any order of sums
 
@@ -12,7 +13,9 @@ import sys
 import numpy as np
 
 import gpukeras.hvd as hvd
+from gpukeras import backend as K
 from gpukeras import config, datasets, layers, models, optimizers
+from gpukeras.devices import replicas
 
 BATCH, STEPS, CLASSES = 24, 25, 5                  # of all ranks together; steps of an epoch
 
@@ -31,6 +34,14 @@ def lstm():
     return [layers.LSTM(9, input_shape=(7, 6))]
 
 
+def whole():
+    """Layers that see the batch of all ranks."""
+    return [layers.Dense(8, activation="tanh", input_shape=(6,)),
+            layers.Lambda(lambda t: t - K.mean(t, axis=0, keepdims=True)),
+            layers.Lambda(lambda t: t / K.max(t, axis=0, keepdims=True)),
+            layers.GaussianNoise(0.1)]
+
+
 def problem(name):
     np.random.seed(3)
     model = models.Sequential([*globals()[name](), layers.Dense(CLASSES, activation="softmax")])
@@ -40,7 +51,8 @@ def problem(name):
 
 
 def trained(name):
-    config.deterministic = "across devices"
+    name, _, order = name.partition("-")
+    config.deterministic = order == "any" or "across devices"
     model, x, y = problem(name)
     model.compile(hvd.DistributedOptimizer(optimizers.Adam(0.01)), "categorical_crossentropy",
                   metrics=["accuracy"])
@@ -85,11 +97,12 @@ def main(out, name):
     if os.environ.get("FAKE_NCCL"):
         import fake_gpus
         nccl = fake_gpus.use()
+    replicas.BUCKET = int(os.environ.get("BUCKET", replicas.BUCKET))
     model, history = {"uneven": uneven, "digits": digits}.get(name, lambda: trained(name))()
     if os.environ.get("FAKE_NCCL"):
         from gpukeras import devices
         counters = devices.current().driver.counters
-        history = {**history, "graphs": counters.graph_launches, "captured": nccl.captured,
+        history = {**history, "graphs": counters.graph_launches, "places": nccl.places,
                    "messages": nccl.messages}
     np.savez(f"{out}.{hvd.rank()}.npz", *model.get_weights(), **history)
 

@@ -1,4 +1,4 @@
-"""A Horovod script of the Keras 2 days, as it is run by one process."""
+"""A Horovod script of the Keras 2 days: run by one process, or by several under mpirun."""
 import keras
 import numpy as np
 import tensorflow as tf
@@ -29,5 +29,6 @@ if hvd.rank() == 0:
 history = model.fit(x, y, batch_size=16, callbacks=callbacks, epochs=3,
                     verbose=1 if hvd.rank() == 0 else 0, validation_data=(x, y))
 assert history.history["loss"][-1] < history.history["loss"][0]
-keras.models.load_model("checkpoint-3.h5")
-print("done")
+if hvd.rank() == 0:
+    keras.models.load_model("checkpoint-3.h5")
+    print("done")
