@@ -10,10 +10,13 @@ from functools import partial
 
 import numpy as np
 
+from ..blas import bind_gemm
 from ..team import in_turn, team
 from .host_loops import compiled, loop_group
 from .host_rnn import _APPLY, _SLOPE, Arrays, Run, _Chunk, _clear, _halves, _keep, _off
-from .host_whole import Backward, Forward, by_threads, is_fast, merged, of_gates, stacked
+from .host_relay import Relay
+from .host_whole import (Backward, Forward, by_relay, by_threads, is_fast, merged, of_gates,
+                         stacked)
 
 # ---- forward
 
@@ -30,9 +33,14 @@ def bind_lstm_whole(op, ins: Arrays, outs: Arrays) -> Run:
         front += [partial(np.multiply, part, scale, to) for (part, to), scale in zip(
             _halves(source, place), (scales[:2], scales[2:]))]
         at += len(source)
-    jobs = [_Forward(op, weights, x, more, outs, part).run()
-            for part in by_threads(x.shape[0], x.shape[0] * x.shape[1] * units)]
-    return in_turn([*front, team().bind(jobs)])
+    (rows, steps, features), crew = x.shape, team()
+    size = rows * steps * units
+    if op.keep and by_relay(op, rows, units, features, size):
+        ahead = _AheadForward(op, weights, x, more, outs)
+        jobs = ahead.relay.jobs(in_turn(ahead.calls()), crew.size)
+        return in_turn([*front, *ahead.front(), crew.bind(jobs)])
+    jobs = [_Forward(op, weights, x, more, outs, part).run() for part in by_threads(rows, size)]
+    return in_turn([*front, crew.bind(jobs)])
 
 
 class _Forward(Forward):
@@ -99,12 +107,13 @@ class _Forward(Forward):
         h_new = self.h_last if last else self.hx[row + 1, :, :units]
         c_new = self.c_last if last else self.c[k + 1 if self.kept else (k + 1) % 2]
         start = units if not k and self.first is None else 0            # no state, no product
-        calls = [stacked(of_gates(hx[:, start:]), self.weights[:, start:], z)]
+        calls, source = self._products(k, hx[:, start:], self.weights[:, start:], z)
         i, f, o, g = z
         if is_fast(op):
-            calls += [partial(np.tanh, z, z), partial(np.multiply, z[:3], self.half, z[:3]),
+            calls += [partial(np.tanh, source, z), partial(np.multiply, z[:3], self.half, z[:3]),
                       partial(np.add, z[:3], self.half, z[:3])]
         else:
+            calls += [] if source is z else [partial(np.copyto, z, source)]
             calls += [partial(_APPLY[op.recurrent_activation], z[:3]),
                       partial(_APPLY[op.activation], g)]
         if op.activation == "tanh":
@@ -116,6 +125,48 @@ class _Forward(Forward):
                   partial(np.multiply, o, a, h_new)]
         kept = _keep(self.off, t, [(h_new, hx[:, :units]), (c_new, c)])
         return calls + kept + (act if kept else [])
+
+
+    def _products(self, k: int, inputs: np.ndarray, weights: np.ndarray, z: np.ndarray,
+                  ) -> tuple[list[Run], np.ndarray]:
+        """What the gates of step k are functions of: calls, and where they leave it."""
+        return [stacked(of_gates(inputs), weights, z)], z
+
+
+class _AheadForward(_Forward):
+    """The whole batch; `relay`: products of the inputs with the weights, for a chunk of steps at a
+    time, run ahead of the walk."""
+
+    def __init__(self, op, weights: np.ndarray, x: np.ndarray, more: Arrays, outs: Arrays) -> None:
+        super().__init__(op, weights, x, more, outs, slice(None))
+        self.all_z = np.empty((4, self.steps, self.rows, self.units), weights.dtype)
+        flat, pieces, end = self.hx.reshape(-1, self.hx.shape[2]), [], 0
+        for chunk in self.chunks:
+            begin, end = end, end + chunk.count * self.rows
+            pieces.append([bind_gemm(flat[begin:end, self.units:], w[self.units:],
+                                     z.reshape(-1, self.units)[begin:end], split=False)
+                           for w, z in zip(weights, self.all_z)])
+        self.relay, self.reached = Relay(pieces), 0
+
+    def front(self) -> list[Run]:
+        """What comes before the walk and the products."""
+        calls, begin = [partial(self.relay.begin, len(self.chunks))], 0
+        for chunk in self.chunks:
+            calls += super().inputs(chunk, self.hx[begin:begin + chunk.count])
+            begin += chunk.count
+        return calls
+
+    def inputs(self, chunk: _Chunk, here: np.ndarray) -> list[Run]:
+        self.reached += 1
+        return [partial(self.relay.reach, self.reached)]
+
+    def _products(self, k: int, inputs: np.ndarray, weights: np.ndarray, z: np.ndarray,
+                  ) -> tuple[list[Run], np.ndarray]:
+        found = self.all_z[:, k]
+        if not k and self.first is None:
+            return [], found
+        units = self.units
+        return [stacked(of_gates(inputs[:, :units]), weights[:, :units], found, True)], found
 
 
 # ---- backward
@@ -130,8 +181,15 @@ def bind_lstm_whole_grad(op, ins: Arrays, outs: Arrays) -> Run:
         for part, to in _halves(source, place.swapaxes(1, 2))]
     outs = list(outs)
     sums = [outs.pop(0) for _ in range(2 + op.has_bias)] if op.weights else []
-    backs = [_Backward(op, to_h, to_x, ins, outs, part)
-             for part in by_threads(rows, steps * rows * units)]
+    size, crew = rows * steps * units, team()
+    if by_relay(op, rows, units, len(w), size) and (op.weights or op.inputs):
+        backs = [_AheadBackward(op, to_h, to_x, ins, outs, slice(None))]
+        relay = backs[0].relay
+        front.append(relay.begin)
+        jobs = relay.jobs(in_turn(backs[0].calls()), crew.size)
+    else:
+        backs = [_Backward(op, to_h, to_x, ins, outs, part) for part in by_threads(rows, size)]
+        jobs = [b.run() for b in backs]
     end, at = [], 0
     first = backs[0].sums
     end += [partial(np.add, first, b.sums, first) for b in backs[1:] if op.weights]
@@ -140,7 +198,7 @@ def bind_lstm_whole_grad(op, ins: Arrays, outs: Arrays) -> Run:
         end += [partial(np.copyto, to, part)
                 for to, part in _halves(out, first[:, at:at + len(out)])]
         at += len(out)
-    return in_turn([*front, team().bind([b.run() for b in backs]), *end])
+    return in_turn([*front, crew.bind(jobs), *end])
 
 
 class _Backward(Backward):
@@ -188,16 +246,21 @@ class _Backward(Backward):
             calls.append(partial(np.copyto, self.e_old, self.e))
         calls += self._gates(k, now) if is_fast(op) else self._any_gates(k, now)
         calls += _clear(self.off, t, list(dz))
-        if op.weights and k % self.group == 0:
+        if k or op.has_state:
+            calls.append(stacked(dz, self.to_h, self.gh))
+        return calls + self._products(k, n) + _keep(self.off, t, [(self.gh, now), (self.e, self.e_old)])
+
+    def _products(self, k: int, n: int) -> list[Run]:
+        """The gradients of weights and inputs."""
+        calls = []
+        if self.op.weights and k % self.group == 0:
             end = min(k + self.group, self.steps)
             calls.append(stacked(of_gates(merged(self.hx[k:end]).T),
                                  merged(self.all_dz[:, :end - k]), self.sums,
                                  accumulate=end < self.steps))
-        if k or op.has_state:
-            calls.append(stacked(dz, self.to_h, self.gh))
-        if op.inputs:
-            calls.append(stacked(dz, self.to_x, self.gx_here[n]))
-        return calls + _keep(self.off, t, [(self.gh, now), (self.e, self.e_old)])
+        if self.op.inputs:
+            calls.append(stacked(self.dz, self.to_x, self.gx_here[n]))
+        return calls
 
     def _gates(self, k: int, now: np.ndarray) -> list[Run]:
         """dz from `now`, what reaches the state, for tanh and sigmoid; d is what reaches the cell:
@@ -223,3 +286,36 @@ class _Backward(Backward):
                 partial(mul, s, g, dz[0]), partial(mul, s, c, dz[1]), partial(mul, s, i, dz[3]),
                 partial(mul, s, f, e), partial(_SLOPE[op.recurrent_activation], y[:3], slope[:3]),
                 partial(_SLOPE[op.activation], g, slope[3]), partial(mul, dz, slope, dz)]
+
+
+class _AheadBackward(_Backward):
+    """The whole batch; `relay`: gradients of weights and inputs, for a chunk of steps at a time,
+    follow the walk."""
+
+    def __init__(self, *arguments) -> None:
+        super().__init__(*arguments)
+        op, units = self.op, self.units
+        self.group = self.steps
+        self.all_dz = np.empty((4, self.steps, self.rows, units), self.c.dtype)
+        flat, dz = self.hx.reshape(-1, self.hx.shape[2]), self.all_dz.reshape(4, -1, units)
+        pieces, begin = [], len(flat)
+        for chunk in self.chunks:
+            begin, end = begin - chunk.count * self.rows, begin
+            lanes: list[Run] = []
+            if op.weights:
+                lanes += [bind_gemm(flat[begin:end].T, d[begin:end], to, accumulate=bool(pieces),
+                                    split=False) for d, to in zip(dz, self.sums)]
+            if op.inputs:
+                to = self.gx_here[:chunk.count]
+                products = [bind_gemm(d[begin:end], w, merged(to), accumulate=g > 0, split=False)
+                            for g, (d, w) in enumerate(zip(dz, self.to_x))]
+                lanes.append(in_turn([*products,
+                                      partial(np.copyto, chunk.seen(self.gx)[::-1], to)]))
+            pieces.append(lanes)
+        self.relay = Relay(pieces)
+
+    def _products(self, k: int, n: int) -> list[Run]:
+        return []
+
+    def end_of(self, chunk: _Chunk) -> list[Run]:
+        return [self.relay.allow]

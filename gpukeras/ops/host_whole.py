@@ -6,12 +6,14 @@ from functools import partial
 
 import numpy as np
 
+from .. import native
 from ..blas import UNPACKED, bind_stack, needs_no_packing
 from ..team import in_turn, team
 from .host_rnn import WORTH_SHARING, Arrays, Run, _Chunk, _off
 
 MOST_PARTS = 4                                      # of a product that is cut
 LEAST_ROWS = 32                                     # of a product that is added to others
+FEW_ROWS = 32                                       # of a thread's part of the batch
 
 
 def stacked(a: np.ndarray, b: np.ndarray, out: np.ndarray, accumulate: bool = False) -> Run:
@@ -39,6 +41,14 @@ def by_threads(rows: int, size: int) -> list[slice]:
     if crew.size == 1 or rows < 2 * crew.size or size < WORTH_SHARING:
         return [slice(rows)]
     return crew.split(rows)
+
+
+def by_relay(op, rows: int, units: int, features: int, size: int) -> bool:
+    """Whether one thread walks over time and others do the long products (host_relay.py): where the
+    parts of the batch are small, and Python's lock is in the way."""
+    crew = team()
+    return (crew.size > 1 and size >= WORTH_SHARING and rows < FEW_ROWS * crew.size
+            and 2 * features >= units and not native.available())
 
 
 def steps_together(rows: int, hx: np.ndarray) -> int:
@@ -124,10 +134,15 @@ class Backward:
             for n, t in enumerate(chunk.times):
                 k -= 1
                 calls += self.step(k, n, t)
-            if op.inputs:
-                calls.append(partial(np.copyto, chunk.seen(self.gx), self.gx_here[:chunk.count]))
+            calls += self.end_of(chunk)
         return calls + [partial(np.copyto, to, value)
                         for to, (value, _) in zip(self.g_first, self.carried)]
+
+    def end_of(self, chunk: _Chunk) -> list[Run]:
+        """What follows the steps of a chunk."""
+        if not self.op.inputs:
+            return []
+        return [partial(np.copyto, chunk.seen(self.gx), self.gx_here[:chunk.count])]
 
     def scratch(self, group: int, features: int) -> list[np.ndarray]:
         """What a compiled loop works in: gradients of gates, inputs and their gradients of a group
