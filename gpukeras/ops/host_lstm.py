@@ -248,7 +248,8 @@ class _Backward(Backward):
         calls += _clear(self.off, t, list(dz))
         if k or op.has_state:
             calls.append(stacked(dz, self.to_h, self.gh))
-        return calls + self._products(k, n) + _keep(self.off, t, [(self.gh, now), (self.e, self.e_old)])
+        calls += self._products(k, n)
+        return calls + _keep(self.off, t, [(self.gh, now), (self.e, self.e_old)])
 
     def _products(self, k: int, n: int) -> list[Run]:
         """The gradients of weights and inputs."""

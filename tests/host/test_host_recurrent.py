@@ -24,6 +24,7 @@ def test_parts_of_the_batch_on_threads(case, monkeypatch):
     for module in (host_lstm, host_gru, host_whole):
         monkeypatch.setattr(module, "team", lambda: crew)
     monkeypatch.setattr(host_whole, "WORTH_SHARING", 0)
+    monkeypatch.setattr(host_whole, "FEW_ROWS", 0)              # test_host_relay.py
     check.check_host(case)
     rows = case.inputs[0]
     rows = rows[1 if isinstance(case.op, (LstmWholeGrad, GruWholeGrad)) else 0]

@@ -3,7 +3,7 @@ import check
 import pytest
 from cases_rnn import CASES as ROWS
 
-from gpukeras.ops import host_lstm, host_whole
+from gpukeras.ops import host_lstm
 from gpukeras.ops.host_relay import Relay
 from gpukeras.ops.lstm import LstmWhole, LstmWholeGrad
 from gpukeras.team import Team, in_turn
