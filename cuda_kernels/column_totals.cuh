@@ -37,18 +37,20 @@ __device__ __forceinline__ A merge_totals(const A* part, int N, int column, int 
 __device__ __forceinline__ void column_totals(const Sums& sums, const ColumnTotals& out, int tile,
                                               int tiles, int n0, int N) {
     __shared__ A shared[Sums::WARPS_DOWN][BN];
-    A v[Sums::COLUMNS];
 #pragma unroll
-    for (int j = 0; j < Sums::COLUMNS; ++j) {
-        v[j] = 0;
+    for (int j0 = 0; j0 < Sums::COLUMNS; j0 += AT_ONCE) {
+        A v[AT_ONCE];
 #pragma unroll
-        for (int i = 0; i < Sums::ROWS; ++i) v[j] += sums.value(i, j);
-    }
-    add_rows(v, sums, shared);
-    if (sums.down() == 0 && (int)(threadIdx.x & 31) < Sums::APART) {
+        for (int j = 0; j < AT_ONCE; ++j) {
+            v[j] = 0;
 #pragma unroll
-        for (int j = 0; j < Sums::COLUMNS; ++j) {
-            const int n = n0 + sums.column_of(j);
+            for (int i = 0; i < Sums::ROWS; ++i) v[j] += sums.value(i, j0 + j);
+        }
+        add_rows(v, sums, j0, shared);
+        if (sums.down() || (int)(threadIdx.x & 31) >= Sums::APART) continue;
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; ++j) {
+            const int n = n0 + sums.column_of(j0 + j);
             if (n < N) out.part[(i64)tile * N + n] = v[j];
         }
     }

@@ -44,6 +44,8 @@ constexpr int GA = VA ? 16 / sizeof(T) : 4, GB = VB ? 16 / sizeof(T) : 4;
 constexpr int ROW_A = BM + CHUNK, ROW_B = BN + CHUNK;     // padded: fewer bank conflicts
 static_assert(TM % CHUNK == 0 && TN % CHUNK == 0 && THREADS % 32 == 0, "tile shape");
 
+template <int ROWS, int GROUP> using RowTile = AlongRow<ROWS, BK, GROUP, THREADS>;
+
 struct __align__(16) Chunk {
     A v[CHUNK];
 };

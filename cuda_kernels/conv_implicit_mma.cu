@@ -54,6 +54,8 @@ constexpr int ROOM = EACH < 16 || (THREADS > 128 && sizeof(T) == 2 && AMPERE) ? 
 constexpr int BLOCKS = (VA && VB && RANK < 3 ? ROOM : 256) / THREADS;
 static_assert(BM % (16 * WARPS_M) == 0 && BN % (16 * WARPS_N) == 0 && BLOCKS > 0, "tile shape");
 
+template <int ROWS, int GROUP> using RowTile = AlongRow<ROWS, BK, GROUP, THREADS>;
+
 // A tile of ROWS by BK in shared memory; elements from one row (K_INNER), or one k, to the next.
 template <int ROWS, bool K_INNER> struct Layout {
     static constexpr int PITCH = K_INNER ? BK : ROWS + 8, SIZE = (K_INNER ? ROWS : BK) * PITCH;

@@ -2,7 +2,9 @@
 //
 // forward, forward_with_stats, data and weight are the bodies of the four entries of a kernel file.
 // To be included where the file has defined its tile (BM, BN, BK, THREADS), the elements of a group
-// of each operand (GA, GB; VA, VB: do groups lie in one piece?), its class Sums and
+// of each operand (GA, GB; VA, VB: do groups lie in one piece?), RowTile (who moves which group of
+// a tile whose neighbours are along the rows: AlongRow of implicit.cuh or another), its class Sums
+// and
 //   multiply(a, b, g, turn, begin, end, sums, memory)  adds the terms from begin to end - 1
 //   join(g, turn, sums, part, tickets)  all splits of the tile, in the block that comes last; false
 //                                       in the others
@@ -20,7 +22,7 @@ __device__ __forceinline__ bool forward_sums(Memory& memory, const T* x_nsc, con
                                              A* part, unsigned* tickets, const Gather& g,
                                              const Turn& turn, Sums& sums) {
     PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(x_nsc, g, turn, turn.m0);
-    MatrixReader<T, AlongRow<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, turn.n0, turn.k);
+    MatrixReader<T, RowTile<BN, GB>, GB, VB> b(w_kcf, g, turn.n0, turn.k);
     const int begin = turn.split * g.run;
     multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, memory);
     return join(g, turn, sums, part, tickets);
@@ -71,11 +73,14 @@ __device__ __forceinline__ void forward_with_stats(Memory& memory, const T* x_ns
     Sums sums;
     if (!forward_sums(memory, x_nsc, w_kcf, part, moments.tickets, g, turn, sums)) return;
 #pragma unroll
-    for (int i = 0; i < Sums::ROWS; ++i)
+    for (int i = 0; i < Sums::ROWS; ++i) {
+        const int m = turn.m0 + sums.row_of(i);
 #pragma unroll
         for (int j = 0; j < Sums::COLUMNS; ++j)
             sums.at(i, j) = (A)(T)sums.at(i, j);              // what others will read
-    put_tile(sums, y_nsf, g, turn, g.rows);
+        if (m < g.rows)
+            put_row(sums, i, y_nsf + (m * g.columns + turn.n0), g.columns - turn.n0, g.columns);
+    }
     moments.tickets += gridDim.x;
     column_moments(sums, moments, turn.m0, turn.n0, g.rows, g.columns);
 }
@@ -141,8 +146,8 @@ __device__ __forceinline__ void weight(Memory& memory, const T* x_nsc, const T* 
                                        A* part, unsigned* tickets, const Gather& g) {
     const Turn turn(g, BM, BN);
     const int begin = turn.split * g.run, end = min(begin + g.run, g.rows);
-    TapReader<T, AlongRow<BM, BK, GA, THREADS>, GA, VA> a(x_nsc, g, turn, turn.m0, end);
-    MatrixReader<T, AlongRow<BN, BK, GB, THREADS>, GB, VB> b(gy_nsf, g, turn.n0, end);
+    TapReader<T, RowTile<BM, GA>, GA, VA> a(x_nsc, g, turn, turn.m0, end);
+    MatrixReader<T, RowTile<BN, GB>, GB, VB> b(gy_nsf, g, turn.n0, end);
     Sums sums;
     multiply(a, b, g, turn, begin, end, sums, memory);
     if (join(g, turn, sums, part, tickets)) put_tile(sums, gw_kcf, g, turn, turn.k);

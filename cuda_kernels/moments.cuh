@@ -85,21 +85,25 @@ __device__ __forceinline__ void finish_moments(const ColumnMoments& out, int til
     out.rstd_c[column] = (A)1 / sqrt(var + out.eps);
 }
 
-// v[j]: the sum over the whole block's rows of what each thread has for its column j.
-__device__ __forceinline__ void add_rows(A (&v)[Sums::COLUMNS], const Sums& sums,
+// Columns of a thread that are summed at a time: more would not stay in registers.
+constexpr int AT_ONCE = Sums::COLUMNS < 16 ? Sums::COLUMNS : 16;
+
+// v[j]: the sum over the whole block's rows of what each thread has for its column j0 + j.
+__device__ __forceinline__ void add_rows(A (&v)[AT_ONCE], const Sums& sums, int j0,
                                          A (*shared)[BN]) {
 #pragma unroll
-    for (int j = 0; j < Sums::COLUMNS; ++j) {
+    for (int j = 0; j < AT_ONCE; ++j) {
 #pragma unroll
         for (int o = 16; o >= Sums::APART; o >>= 1) v[j] += __shfl_xor_sync(FULL_WARP, v[j], o);
-        if ((int)(threadIdx.x & 31) < Sums::APART) shared[sums.down()][sums.column_of(j)] = v[j];
+        if ((int)(threadIdx.x & 31) < Sums::APART)
+            shared[sums.down()][sums.column_of(j0 + j)] = v[j];
     }
     __syncthreads();
 #pragma unroll
-    for (int j = 0; j < Sums::COLUMNS; ++j) {
-        v[j] = shared[0][sums.column_of(j)];
+    for (int j = 0; j < AT_ONCE; ++j) {
+        v[j] = shared[0][sums.column_of(j0 + j)];
 #pragma unroll
-        for (int d = 1; d < Sums::WARPS_DOWN; ++d) v[j] += shared[d][sums.column_of(j)];
+        for (int d = 1; d < Sums::WARPS_DOWN; ++d) v[j] += shared[d][sums.column_of(j0 + j)];
     }
 }
 
@@ -108,33 +112,37 @@ __device__ __forceinline__ void tile_moments(const Sums& sums, A* part, i64 seco
                                              int n0, int rows, int N) {
     __shared__ A shared[2][Sums::WARPS_DOWN][BN];
     const int left = rows - tile * BM;
-    A mean[Sums::COLUMNS], m2[Sums::COLUMNS];
+    const bool writes = !sums.down() && (int)(threadIdx.x & 31) < Sums::APART;
 #pragma unroll
-    for (int j = 0; j < Sums::COLUMNS; ++j) {
-        mean[j] = 0;
+    for (int j0 = 0; j0 < Sums::COLUMNS; j0 += AT_ONCE) {
+        A mean[AT_ONCE], m2[AT_ONCE];
 #pragma unroll
-        for (int i = 0; i < Sums::ROWS; ++i)
-            if (sums.row_of(i) < left) mean[j] += sums.value(i, j);
-    }
-    add_rows(mean, sums, shared[0]);
+        for (int j = 0; j < AT_ONCE; ++j) {
+            mean[j] = 0;
 #pragma unroll
-    for (int j = 0; j < Sums::COLUMNS; ++j) {
-        mean[j] /= (A)min(BM, left);
-        m2[j] = 0;
-#pragma unroll
-        for (int i = 0; i < Sums::ROWS; ++i) {
-            const A d = sums.value(i, j) - mean[j];
-            if (sums.row_of(i) < left) m2[j] += d * d;
+            for (int i = 0; i < Sums::ROWS; ++i)
+                if (sums.row_of(i) < left) mean[j] += sums.value(i, j0 + j);
         }
-    }
-    add_rows(m2, sums, shared[1]);
-    if (sums.down() || (int)(threadIdx.x & 31) >= Sums::APART) return;
+        add_rows(mean, sums, j0, shared[0]);
 #pragma unroll
-    for (int j = 0; j < Sums::COLUMNS; ++j) {
-        const int n = n0 + sums.column_of(j);
-        if (n >= N) continue;
-        part[(i64)tile * N + n] = mean[j];
-        part[second + (i64)tile * N + n] = m2[j];
+        for (int j = 0; j < AT_ONCE; ++j) {
+            mean[j] /= (A)min(BM, left);
+            m2[j] = 0;
+#pragma unroll
+            for (int i = 0; i < Sums::ROWS; ++i) {
+                const A d = sums.value(i, j0 + j) - mean[j];
+                if (sums.row_of(i) < left) m2[j] += d * d;
+            }
+        }
+        add_rows(m2, sums, j0, shared[1]);
+        if (!writes) continue;
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; ++j) {
+            const int n = n0 + sums.column_of(j0 + j);
+            if (n >= N) continue;
+            part[(i64)tile * N + n] = mean[j];
+            part[second + (i64)tile * N + n] = m2[j];
+        }
     }
 }
 

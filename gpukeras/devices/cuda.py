@@ -269,7 +269,8 @@ class CudaDriver(Driver):
         key = (source, tuple(defines))
         if key not in self._modules:
             self._refuse("load")
-            cubin = nvrtc.compile_cubin(source, name, tuple(defines), self.arch)
+            cubin = nvrtc.compile_cubin(source, name, tuple(defines),
+                                        nvrtc.target(source, self.arch) or self.arch)
             module = self.cupy.cuda.function.Module()
             with self.device:
                 module.load(cubin.code)

@@ -74,11 +74,24 @@ def _call(function: str, *args) -> None:
         raise KernelError(f"[nvrtc] {function}: {lib.nvrtcGetErrorString(status).decode()}")
 
 
+_TARGET = re.compile(r"^// target: sm_(\d+)a$", re.M)
+
+
+def target(source: str, arch: int) -> str | None:
+    """What to compile a text for on a device of this architecture: "80", or "90a" if the text says
+    that it uses instructions of sm_90 alone; None if it says so of another architecture."""
+    only = {int(n) for n in _TARGET.findall(source)}
+    if not only:
+        return str(arch)
+    return f"{arch}a" if only == {arch} else None
+
+
 def compile_cubin(source: str, name: str, defines: tuple[tuple[str, str], ...],
                   arch: int | str) -> Cubin:
     """Machine code of a self-contained text for sm_<arch>, from the cache if it was made before.
 
-    name: what compiler messages call the text. Raises KernelError with NVRTC's words.
+    arch: compute capability times ten, or what `target` says. name: what compiler messages call
+    the text. Raises KernelError with NVRTC's words.
     """
     text = module_text(source, tuple(defines))
     options = (*OPTIONS, f"-arch=sm_{arch}")

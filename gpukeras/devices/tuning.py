@@ -3,19 +3,24 @@
 The table lies in the folder of compiled kernels, one file for each kind of device. A device that
 cannot measure (the emulator) takes what the op expects to be fastest, or what the table says. Plans
 differ in the order of their sums, so where the bits must be the same on any number of devices the
-table is not asked.
+table is not asked. A plan whose results are further from the first one's than rounding explains is
+never taken: a kernel may be wrong on a device that nobody tried it on.
 """
 from __future__ import annotations
 
 import json
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
+import numpy as np
+
 from ..config import across_devices, cache_dir, math_mode
 from ..errors import DeviceError, KernelError
+from ..graph.halves import convert, numpy_dtype, plain
 from ..ops.record import Fill, Gemm, In, Launch, LaunchPlan, Out, Temp, Tickets, Traits
 from ..passes.schedule import Step
 from .array import RAW, DeviceArray
@@ -23,7 +28,13 @@ from .driver import Driver, gemm_call
 from .sources import kernel_source
 
 LEAST_FLOPS = 40e6           # of a product that is worth measuring
-_FILLING = 0x3c              # bytes of the operands measured with: 0.01 in float32, 1.06 in float16
+ROUNDING = {"float64": 2.0 ** -53, "float32": 2.0 ** -24, "float16": 2.0 ** -11,
+            "bfloat16": 2.0 ** -8}
+TF32 = 2.0 ** -10            # error of an operand that is cut
+SLACK = 4                    # times the expected error
+_PERIOD = 999_983            # random numbers of an operand: a prime, so that no channel has its own
+_SAMPLE = 1 << 20            # elements at each end of a result that are compared
+_NOTHING = 0xff              # bytes of a result before a plan runs: NaN
 
 
 class Tuner:
@@ -79,32 +90,75 @@ class Tuner:
         """Runs every plan on memory of its own; the name of the fastest, which is kept."""
         first = next(iter(plans))
         times: dict[str, float | None] = {}
+        wanted: list[np.ndarray] | None = None
+        limit = SLACK * expected_error(op, ins, outs)
         try:
-            memory = [self._room(t.dtype, t.shape) for t in (*ins, *outs)]
+            operands = [self._operand(t.dtype, t.shape, i) for i, t in enumerate(ins)]
+            results = [self.driver.empty(t.shape, t.dtype) for t in outs]
         except DeviceError:                                  # no room to try anything out
             return first
         for name, plan in plans.items():
             temps: list[DeviceArray] = []
             try:
+                for array in results:
+                    self.driver.fill(array, _NOTHING)
                 for n in plan.temps:
-                    temps.append(self._room(RAW, (max(n, 1),)))
-                where = {In: memory[:len(ins)], Out: memory[len(ins):], Temp: temps}
+                    temps.append(self.driver.empty((max(n, 1),), RAW))
+                where = {In: operands, Out: results, Temp: temps}
                 times[name] = self.driver.seconds(bind_plan(self.driver, op, plan, where)) * 1e6
+                got = [self._sample(array) for array in results]
+                wanted = wanted or got
+                off = float(np.max([*map(difference, got, wanted)]))
+                if not off <= limit:
+                    times[name] = None
+                    print(f"gpukeras: {name!r} is not used for {key}: its results are off by "
+                          f"{off:.1e}, where rounding explains {limit:.1e}", file=sys.stderr)
             except (DeviceError, KernelError):               # this plan is not for this device
                 times[name] = None
             for array in temps:
                 self.driver.free(array)
-        for array in memory:
+        for array in (*operands, *results):
             self.driver.free(array)
         timed = {name: us for name, us in times.items() if us is not None}
         choice = min(timed, key=timed.__getitem__) if timed else first
         self._keep(key, {"choice": choice, "us": times})
         return choice
 
-    def _room(self, dtype, shape: tuple[int, ...]) -> DeviceArray:
-        out = self.driver.empty(shape, dtype)
-        self.driver.fill(out, _FILLING)
+    def _operand(self, dtype: str, shape: tuple[int, ...], seed: int) -> DeviceArray:
+        """An array of random numbers around 0, of which only the first ones travel."""
+        out, size = self.driver.empty(shape, dtype), numpy_dtype(dtype).itemsize
+        flat = out.view()
+        numbers = np.random.default_rng(seed).standard_normal(min(flat.size, _PERIOD))
+        if numpy_dtype(dtype).kind in "iub":
+            numbers = np.zeros(numbers.shape)
+        self.driver.upload(flat.view(shape=numbers.shape), convert(numbers, numpy_dtype(dtype)))
+        for start in range(_PERIOD, flat.size, _PERIOD):
+            shape = (min(_PERIOD, flat.size - start),)
+            self.driver.copy(flat.view(shape=shape, offset=start * size), flat.view(shape=shape))
         return out
+
+    def _sample(self, array: DeviceArray) -> np.ndarray:
+        """Both ends of a result, as numbers."""
+        flat, ends = array.view(), [array.view()]
+        if flat.size > 2 * _SAMPLE:
+            last = (flat.size - _SAMPLE) * flat.dtype.itemsize
+            ends = [flat.view(shape=(_SAMPLE,), offset=offset) for offset in (0, last)]
+        return np.concatenate([plain(self.driver.download(end)).astype("f8") for end in ends])
+
+
+def expected_error(op: Any, ins: tuple, outs: tuple) -> float:
+    """Of a result, relative to its norm, when two plans add up the same products in two ways."""
+    stored = outs[0].dtype
+    terms = op.flops(ins, outs) / (2 * max(outs[0].size, 1))
+    cut = TF32 if stored == "float32" and math_mode() == "tf32" else 0.0
+    summed = ROUNDING["float64" if stored == "float64" else "float32"]
+    return ROUNDING.get(stored, 0.0) + cut + summed * max(terms, 1) ** .5
+
+
+def difference(got: np.ndarray, wanted: np.ndarray) -> float:
+    """Norm of the difference, relative to the norm of what is wanted."""
+    with np.errstate(all="ignore"):
+        return float(np.linalg.norm(got - wanted) / max(np.linalg.norm(wanted), 1e-300))
 
 
 def bind_plan(driver: Driver, op: Any, plan: LaunchPlan,

@@ -23,6 +23,7 @@ MOST = 1 << 31                           # kernels count elements of an array in
 MULTIPROCESSORS = 132                    # of an H200: what the choice of tiles is made for
 SPLIT_TERMS = 128                        # a split sums at least as many
 JOIN = 450e3                             # products in the time that joining splits takes, estimated
+DEPTH = 32                               # elements along the sum that tiles divide into
 ALONE = 0.6                              # pace of a multiprocessor with a single block, estimated
 
 _PHASE = np.dtype([("start", "i4"), ("taps", "i4"), ("first_tap", "i4"), ("by_taps", DIVISION)])
@@ -58,7 +59,7 @@ class Tile(NamedTuple):
     def name(self) -> str:
         return f"{self.rows}x{self.columns}"
 
-    file, prefix = "conv_implicit.cu", "conv_implicit"
+    file, prefix, depth, alone = "conv_implicit.cu", "conv_implicit", DEPTH, ALONE
 
     def smem(self, kind: str, size: int) -> int:
         return 0                                         # a kernel's own array
@@ -90,7 +91,7 @@ class TensorTile(NamedTuple):
     def name(self) -> str:
         return f"{self.rows}x{self.columns} by {self.down}x{self.across}"
 
-    file, prefix = "conv_implicit_mma.cu", "conv_implicit_mma"
+    file, prefix, depth, alone = "conv_implicit_mma.cu", "conv_implicit_mma", DEPTH, ALONE
 
     def smem(self, kind: str, size: int) -> int:
         """Bytes of both operands' tiles: rows of 64 bytes along the sum, or rows along the other
@@ -101,13 +102,55 @@ class TensorTile(NamedTuple):
             length * 4 * group if inner else 4 * group * (length + 8) for length, inner in lengths)
 
 
+class WarpgroupTile(NamedTuple):
+    """Rows and columns of a block's tile, and the warpgroups that share its rows:
+    conv_implicit_wgmma.cu.
+
+    stages: tiles along the sum that are in shared memory at once. alone: share of its pace that a
+    block reaches on a multiprocessor where it could have company.
+    """
+
+    rows: int
+    columns: int
+    groups: int
+    pace: float
+    stages: int = 4
+    alone: float = 1.0
+
+    @property
+    def threads(self) -> int:
+        return 128 * self.groups
+
+    @property
+    def names(self) -> tuple[tuple[str, str], ...]:
+        return (("BM", str(self.rows)), ("BN", str(self.columns)), ("GROUPS", str(self.groups)),
+                ("STAGES", str(self.stages)))
+
+    @property
+    def name(self) -> str:
+        return f"wgmma {self.rows}x{self.columns}"
+
+    file, prefix, depth = "conv_implicit_wgmma.cu", "conv_implicit_wgmma", 2 * DEPTH
+
+    def smem(self, kind: str, size: int) -> int:
+        """Bytes of both operands' tiles, 128 of each row, and room to start at a multiple of
+        1024."""
+        return self.stages * 128 * (self.rows + self.columns) + 1024
+
+
 TILES = (Tile(128, 64, 8, 8, .85), Tile(64, 64, 8, 4, .75), Tile(128, 32, 8, 4, .75),
          Tile(128, 16, 4, 4, .5), Tile(32, 32, 4, 4, .5))
 LARGE_WARPS = TensorTile(128, 128, 2, 2, .9)             # sm_80 to sm_90: others spill registers
 TENSOR_TILES = (TensorTile(128, 128, 2, 4, .75), TensorTile(128, 64, 2, 2, .7),
                 TensorTile(64, 64, 2, 2, .6), TensorTile(128, 32, 4, 1, .5),
                 TensorTile(64, 16, 4, 1, .3))
+WARPGROUP_TILES = (WarpgroupTile(128, 256, 2, .95), WarpgroupTile(256, 128, 2, .85),
+                   WarpgroupTile(128, 128, 2, .8, 3, .75), WarpgroupTile(128, 64, 2, .55, 4, .75),
+                   WarpgroupTile(64, 128, 1, .65, 3, ALONE))
 DOUBLE_TILES = (Tile(64, 64, 4, 4, .8), Tile(32, 32, 4, 4, .6))
+
+
+AnyTile = Tile | TensorTile | WarpgroupTile
 
 
 def axis_phases(length: int, taps: int, stride: int, before: int, dilation: int) -> list[tuple]:
@@ -204,15 +247,28 @@ def ranked(kind: str, g: Geometry, f: int, dtype: str,
     return sorted(tiles_for(dtype, traits), key=lambda tile: split(m, n, terms, layers, tile)[0])
 
 
+def warpgroup_tiles(kind: str, g: Geometry, f: int, dtype: str,
+                    traits: Traits) -> list[WarpgroupTile]:
+    """The tiles of warpgroups by estimate, where the device has them (Hopper alone), the
+    arithmetic is theirs and the channels divide into pieces of 16 bytes."""
+    if traits.arch != 90 or not isinstance(tiles_for(dtype, traits)[0], TensorTile):
+        return []
+    inner = (f, f) if kind == "data" else (g.channels, f)
+    if any(whole == "0" for _, whole in vectors(dtype, *inner)):
+        return []
+    m, n, terms, layers = shape_of(kind, g, f)
+    return sorted(WARPGROUP_TILES, key=lambda tile: split(m, n, terms, layers, tile)[0])
+
+
 def split(m: int, n: int, terms: int, layers: int,
-          tile: Tile | TensorTile) -> tuple[float, int, int]:
+          tile: AnyTile) -> tuple[float, int, int]:
     """(cost, splits, terms of each): how to cut the sums so that all multiprocessors are busy. The
     cost is an estimate in products that one of them does meanwhile."""
     blocks = -(-m // tile.rows) * -(-n // tile.columns) * layers
     best = None
     for splits in range(1, max(1, min(2 * MULTIPROCESSORS // blocks, terms // SPLIT_TERMS)) + 1):
-        run = -(-(-(-terms // splits)) // 32) * 32       # whole k-tiles
-        pace = tile.pace * (ALONE if blocks * splits <= MULTIPROCESSORS else 1)
+        run = -(-(-(-terms // splits)) // tile.depth) * tile.depth       # whole k-tiles
+        pace = tile.pace * (tile.alone if blocks * splits <= MULTIPROCESSORS else 1)
         cost = (-(-blocks * splits // MULTIPROCESSORS) * tile.rows * tile.columns * run / pace
                 + (splits > 1) * JOIN)
         if best is None or cost < best[0]:
@@ -220,7 +276,7 @@ def split(m: int, n: int, terms: int, layers: int,
     return best
 
 
-def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: Tile | TensorTile,
+def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: AnyTile,
              bias: In | None = None, rectified: int = 0, eps: float | None = None,
              relu: In | None = None, total: Out | None = None) -> LaunchPlan:
     """The launch of one product. The weight gradient is split along the places, and each split
@@ -254,7 +310,7 @@ def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: Tile | TensorTile
 MERGED = 32                              # tiles whose columns one block merges: moments.cuh
 
 
-def _with_stats(plan: LaunchPlan, m: int, n: int, tile: Tile | TensorTile,
+def _with_stats(plan: LaunchPlan, m: int, n: int, tile: AnyTile,
                 eps: np.floating) -> LaunchPlan:
     """The forward launch that gives the moments of its columns as well."""
     launch, = plan.steps
@@ -267,7 +323,7 @@ def _with_stats(plan: LaunchPlan, m: int, n: int, tile: Tile | TensorTile,
                       (*plan.temps, 2 * (down + groups) * n * eps.itemsize))
 
 
-def _with_relu(plan: LaunchPlan, m: int, n: int, layers: int, tile: Tile | TensorTile, relu: In,
+def _with_relu(plan: LaunchPlan, m: int, n: int, layers: int, tile: AnyTile, relu: In,
                total: Out | None, size: int) -> LaunchPlan:
     """The data gradient's launch that cuts where a relu did, and may give the sums of columns."""
     launch, = plan.steps
@@ -289,7 +345,7 @@ def _with_relu(plan: LaunchPlan, m: int, n: int, layers: int, tile: Tile | Tenso
 # to gain more than writing out the columns costs: an estimate for an H200, to be measured. Without
 # tensor cores the arithmetic takes so long that both ways are alike, and one needs no scratch.
 COLUMNS_FROM = 512
-TRIED = 3                                # tiles that a device which can measure tries out
+TRIED = 3                                # tiles of a kind that a device which can measure tries
 
 
 def choices(kind: str, by_columns: Plan,
@@ -301,7 +357,9 @@ def choices(kind: str, by_columns: Plan,
 
     "product": the operands are matrices as they lie; "columns": the columns are written first (or,
     if a bias follows, both);
-    "implicit 128x64": one launch with tiles of that size ("by 2x2" warps).
+    "implicit 128x64": one launch with tiles of that size ("by 2x2" warps);
+    "wgmma 128x128": the same with Hopper's instructions. Never the first, so that only a device
+    which measures, and compares results, takes it.
     """
     def choose(op, ins: Types, outs: Types, traits: Traits) -> dict[str, LaunchPlan]:
         columns = by_columns(op, ins, outs)
@@ -319,10 +377,12 @@ def choices(kind: str, by_columns: Plan,
         tiles = ranked(kind, g, f, dtype, traits)[:TRIED]
         plans = {f"implicit {tile.name}": implicit(kind, g, f, dtype, tile, **more)
                  for tile in tiles}
+        others = {tile.name: implicit(kind, g, f, dtype, tile, **more)
+                  for tile in warpgroup_tiles(kind, g, f, dtype, traits)[:TRIED]}
         gathered = f if kind == "data" else g.channels
         if gathered >= COLUMNS_FROM and isinstance(tiles[0], TensorTile):
-            return {"columns": columns, **plans}
-        return {**plans, "columns": columns}
+            return {"columns": columns, **plans, **others}
+        return {**plans, "columns": columns, **others}
 
     return choose
 

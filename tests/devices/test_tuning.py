@@ -1,5 +1,7 @@
 """devices/tuning.py: the fastest plan is found once, kept on disk and found again."""
 import json
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +14,7 @@ from gpukeras.devices.tuning import Tuner
 from gpukeras.errors import DeviceError
 from gpukeras.function import function
 from gpukeras.graph import Placeholder, TensorType
+from gpukeras.graph.halves import plain
 from gpukeras.ops.conv import Conv, conv
 
 PADS = ((1, 1), (1, 1))
@@ -46,9 +49,10 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "cubin"
 
 
-def step_of(channels=4, dtype="float32"):
+def step_of(channels=4, dtype="float32", size=6, filters=4):
     op = Conv((1, 1), PADS, (1, 1))
-    types = [TensorType(dtype, s) for s in ((1, 6, 6, channels), (3, 3, channels, 4))]
+    shapes = (1, size, size, channels), (3, 3, channels, filters)
+    types = [TensorType(dtype, s) for s in shapes]
     value = [SimpleNamespace(type=t) for t in (*types, op.infer(*types))]
     return SimpleNamespace(op=op, ins=value[:2], outs=value[2:])
 
@@ -145,6 +149,70 @@ def test_seconds_are_those_of_one_run_of_many():
     seconds = driver.seconds([driver._queued(lambda: ran.append(1))], repeats=3)
     assert len(ran) == 1 + 10 * 4 and 0 < seconds < 1
     assert not driver.download(x).any()
+
+
+@pytest.fixture
+def wrong(monkeypatch):
+    """Adds a plan to the choices of convolutions that gives something else."""
+    def add(change):
+        kernel = Conv.cuda
+
+        def choices(op, ins, outs, traits):
+            plans = kernel.choices(op, ins, outs, traits)
+            plan = next(iter(plans.values()))
+            step, = plan.steps
+            return {**plans, "wrong": replace(plan, steps=(change(step),))}
+
+        monkeypatch.setattr(Conv, "cuda", replace(kernel, choices=choices))
+    return add
+
+
+def rectifies(step):
+    return replace(step, args=(*step.args[:-1], np.int32(1)))
+
+
+def leaves_out(step):
+    """A tile less: what nobody writes is NaN."""
+    return replace(step, grid=(step.grid[0] - 1, *step.grid[1:]))
+
+
+@pytest.mark.parametrize("change, how", [(rectifies, r"off by \d.\de-01"), (leaves_out, "nan")])
+def test_a_plan_with_other_results_is_dropped_and_named(change, how, wrong, folder, capsys):
+    wrong(change)
+    driver = TimedDriver(5, 4, 3, 2, 1)
+    step = step_of(size=12)
+    assert entries(Tuner(driver).plan(step)) == COLUMNS and driver.asked == NAMES + 1
+    line, = capsys.readouterr().err.splitlines()
+    assert re.search(f"'wrong' is not used for Conv.*f32\\[1,12,12,4\\].*{how}", line)
+    path, = folder.glob("choices-*.json")
+    entry, = json.loads(path.read_text()).values()
+    assert entry["us"]["wrong"] is None and entry["us"]["columns"] == pytest.approx(2e6)
+    later = Tuner(TimedDriver())                             # a clock that would raise
+    assert entries(later.plan(step)) == COLUMNS and not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dtype, math", [("float32", "tf32"), ("bfloat16", "float32"),
+                                         ("float16", "float32"), ("float64", "float32")])
+def test_rounding_drops_no_plan(dtype, math, monkeypatch, folder, capsys):
+    """TF32 that is cut or rounded, sums in another order: warpgroups among them."""
+    monkeypatch.setattr("gpukeras.config.math", math)
+    driver = TimedDriver(*range(20, 0, -1))
+    plan = Tuner(driver).plan(step_of(channels=16, dtype=dtype, size=12, filters=8))
+    path, = folder.glob("choices-*.json")
+    entry, = json.loads(path.read_text()).values()
+    assert all(entry["us"].values()) and not capsys.readouterr().err
+    assert entry["choice"].startswith("columns" if dtype == "float64" else "wgmma")
+    assert plan.steps
+
+
+def test_large_operands_and_results_are_filled_and_compared_in_parts(monkeypatch):
+    monkeypatch.setattr("gpukeras.devices.tuning._PERIOD", 7)
+    monkeypatch.setattr("gpukeras.devices.tuning._SAMPLE", 10)
+    tuner = Tuner(EmuDriver())
+    array = tuner._operand("bfloat16", (3, 11), 0)
+    numbers = plain(tuner.driver.download(array)).ravel()
+    assert len(set(numbers)) == 7 and np.array_equal(numbers[7:], numbers[:-7])
+    assert np.array_equal(tuner._sample(array), np.concatenate([numbers[:10], numbers[-10:]]))
 
 
 def test_nothing_is_measured_where_bits_must_not_depend_on_devices(monkeypatch):

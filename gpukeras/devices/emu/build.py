@@ -78,7 +78,7 @@ def shared_object(source: str, name: str, options: tuple[str, ...]) -> str:
 @lru_cache(maxsize=1)
 def runtime() -> ctypes.CDLL:
     """The runtime library; built on first use (about a second)."""
-    parts = ("runtime.cpp", "checker.cpp", "async.cpp")
+    parts = ("runtime.cpp", "checker.cpp", "async.cpp", "wgmma.cpp")
     source = "\n".join(f'#include "{HERE / part}"' for part in parts)
     library = ctypes.CDLL(shared_object(source, "runtime", ("-O2", "-fvisibility=default")),
                           ctypes.RTLD_GLOBAL)

@@ -19,6 +19,7 @@ struct Touch {  // one side of a shadow cell; id 0: never touched
     unsigned id, epoch, warp_epoch;
     unsigned char bytes;  // which of the 4 bytes
     bool atomic;
+    unsigned stamp;       // number of the access
 };
 struct Shadow {
     Touch write, read;
@@ -44,6 +45,11 @@ std::map<uintptr_t, std::vector<Signal>> released;  // by the address of the ato
 std::map<unsigned, Order> acquired;                 // by block, of the block that runs now
 std::map<unsigned, bool> fenced;                    // threads of the block that runs now
 unsigned acquiring_block;
+struct ProxyFence {
+    unsigned stamp, epoch;
+};
+ProxyFence proxy_fences[MAX_THREADS][2];  // of the block that runs now: before its epoch, last
+unsigned n_accesses;
 
 void forget(Range& r) {
     free(r.shadow);
@@ -135,7 +141,7 @@ void track(Range& r, uintptr_t p, int size, bool write, bool atomic, bool shared
         unsigned char bytes = 0;
         for (int b = 0; b < 4; ++b)
             if (cell * 4 + b >= first && cell * 4 + b <= last) bytes |= 1 << b;
-        Touch now{id, rt.epoch, t->warp_epoch, bytes, atomic};
+        Touch now{id, rt.epoch, t->warp_epoch, bytes, atomic, ++n_accesses};
         Shadow& s = r.shadow[cell];
         if (unordered(s.write, now, shared) && !(atomic && s.write.atomic))
             report_race(s.write, "write", write, shared);
@@ -188,6 +194,20 @@ void access(const void* address, int size, bool write, bool atomic) {
 }
 }  // namespace
 
+// wgmma reads in the async proxy: the writer must have fenced what it wrote, then a barrier.
+void emu_async_read(const void* p, int size) {
+    emu_touch(p, size, false);
+    if (!check_races || !dynamic_shared.shadow) return;
+    const Runtime& rt = *emu_runtime;
+    const Touch& w = dynamic_shared.shadow[((uintptr_t)p - dynamic_shared.begin) / 4].write;
+    if (!w.id || w.id >> 10 != rt.block_number)
+        emu_fail("wgmma reads shared memory that nobody wrote");
+    for (const ProxyFence& f : proxy_fences[w.id & 1023])
+        if (f.stamp > w.stamp && f.epoch < rt.epoch) return;
+    emu_fail("wgmma reads shared memory whose writer has not passed fence.proxy.async and a "
+             "barrier since");
+}
+
 void emu_touch(const void* p, int size, bool write) {
     pc_now = nullptr;
     access(p, size, write, false);
@@ -211,6 +231,8 @@ void emu_set_ranges(const EmuRange* list, int n, int races) {
     acquired.clear();
     fenced.clear();
     acquiring_block = 0;
+    n_accesses = 0;
+    memset(proxy_fences, 0, sizeof proxy_fences);
     check_races = races;
     for (int i = 0; i < n; ++i)
         ranges.push_back(
@@ -251,6 +273,12 @@ void __tsan_func_exit() {}
 void __tsan_vptr_update(void*, void*) {}
 void __tsan_vptr_read(void*) {}
 void emu_atomic(const void* p, int size) { HERE(p, size, true, true); }
+void emu_proxy_fence() {
+    Runtime* rt = emu_runtime;
+    ProxyFence* f = proxy_fences[rt->linear];
+    if (f[1].epoch != rt->epoch) f[0] = f[1];
+    f[1] = {++n_accesses, rt->epoch};
+}
 void emu_fence() {
     Runtime* rt = emu_runtime;
     if (!rt || !rt->current || !check_races) return;

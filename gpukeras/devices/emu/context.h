@@ -52,6 +52,13 @@ void emu_copy_async(void* to, const void* from, int bytes, int taken, int checke
                     const char* where);
 void emu_copies_commit();
 void emu_copies_wait(int pending);
+void emu_proxy_fence();
+unsigned emu_shared_address(const void* p, const char* where);
+void emu_wgmma_fence(float* sums, int count);
+void emu_wgmma(float* sums, int eights, uint64_t a, uint64_t b, int kind, int turned_a,
+               int turned_b, int checked, const char* where);
+void emu_wgmma_commit();
+void emu_wgmma_wait(int pending, const char* where);
 void emu_misuse(const char* what, const char* where);
 int emu_run(EmuLaunch* launch);
 void emu_set_ranges(const EmuRange* ranges, int n, int races);

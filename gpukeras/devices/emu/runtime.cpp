@@ -301,6 +301,7 @@ void emu_barrier(int site, const char* where, int predicate) {
 static void thread_ends(Thread* t) {
     Runtime& r = *emu_runtime;
     emu_copies_end(t->linear);
+    emu_wgmma_end(t->linear);
     t->state = DONE;
     ++r.n_done;
     Warp& w = r.warps[t->linear >> 5];
@@ -451,6 +452,7 @@ static void run_block(Runtime& r, long long j) {
         r.threads[t].state = NEW;
         r.threads[t].fiber = nullptr;
         emu_copies_begin(t);
+        emu_wgmma_begin(t);
     }
     for (int w = 0; w < (r.n_threads + 31) / 32; ++w) {
         int left = r.n_threads - w * 32;
