@@ -1,4 +1,5 @@
-"""Every way we have to convolve, timed on one device: by columns, by tiles of implicit GEMM.
+"""Every way we have to convolve, timed on one device: by columns, by tiles of implicit GEMM, by
+warpgroups of Hopper (wgmma).
 
 python benchmarks/convolutions.py                 on the GPU, all shapes and types: some minutes
 python benchmarks/convolutions.py --types tf32    one of float32, tf32, float16, bfloat16
