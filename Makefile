@@ -2,8 +2,18 @@
 # make test     the tests that need no GPU
 # make help     the rest
 PYTHON ?= python3
-PY = .venv/bin/python
+PY ?= .venv/bin/python
 K ?=
+RESULTS ?= benchmarks/results
+MATH ?= float32
+
+# another Python than that of .venv is taken as it is: nothing is made or downloaded
+ifeq ($(PY),.venv/bin/python)
+READY = .venv/ready
+DEV = .venv/dev
+else
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+endif
 
 .PHONY: help train test test-long test-gpu bench bench-gpu kernel house sizes clean
 
@@ -19,34 +29,38 @@ help:
 	@echo "make sizes            lines per file"
 	@echo "make clean            remove .venv and what was built"
 	@echo "PYTHON=python3.12     Python for .venv (3.10 or newer)"
+	@echo "PY=python3            this Python with what it has installed, instead of .venv"
+	@echo "RESULTS=FOLDER        where benchmarks write (benchmarks/results)"
+	@echo "MATH=tf32,bfloat16    precision of bench-gpu (float32)"
 
-train: .venv/ready
+train: $(READY)
 	$(PY) examples/digits_cnn.py
 
-test: .venv/dev
+test: $(DEV)
 	$(PY) -m pytest -m "not gpu and not long" -n auto --maxprocesses 4 --dist loadfile
 
-test-long: .venv/dev
+test-long: $(DEV)
 	$(PY) -m pytest -m long
 
-test-gpu: .venv/dev
-	@$(PY) tools/need_gpu.py "make test-gpu"
+test-gpu: $(DEV)
+	@$(PY) tools/need_gpu.py "make test-gpu" pytest
 	GPUKERAS_DEVICE=gpu $(PY) -m pytest -m "not slow and not long" --ignore tests/host --ignore tests/test_install.py
 
-bench: .venv/ready
+bench: $(DEV)
 	$(PY) benchmarks/compile_time.py
-	$(PY) benchmarks/fit.py
+	$(PY) benchmarks/fit.py --results $(RESULTS)
 
-bench-gpu: .venv/ready
+bench-gpu: $(READY)
 	@$(PY) tools/need_gpu.py "make bench-gpu"
-	$(PY) benchmarks/fit.py --device gpu
+	$(PY) benchmarks/gpu_probe.py --results $(RESULTS)
+	$(PY) benchmarks/fit.py --device gpu --math $(MATH) --results $(RESULTS)
 
-kernel: .venv/dev
+kernel: $(DEV)
 	@test -n "$(K)" || { echo "say which kernel: make kernel K=softmax"; exit 2; }
 	$(PY) -m pytest tests/kernels -v -k "$(K)"
 	$(PY) benchmarks/kernels.py "$(K)"
 
-house: .venv/dev
+house: $(DEV)
 	$(PY) -m pytest tests/test_house.py
 
 sizes:

@@ -2,18 +2,21 @@
 warpgroups of Hopper (wgmma).
 
 python benchmarks/convolutions.py                 on the GPU, all shapes and types: some minutes
-python benchmarks/convolutions.py --types tf32    one of float32, tf32, float16, bfloat16
+python benchmarks/convolutions.py --types tf32    some of float32, tf32, float16, bfloat16
+python benchmarks/convolutions.py --shapes vgg16  shapes whose name has that in it
 python benchmarks/convolutions.py --emu           a dry run on the emulator: times mean nothing
 
 One line for each product and plan: microseconds within a graph, TFLOP/s, GB/s of the bytes that
 must move (operands and result once), times the fastest, and how far (norm of the difference) the
-result is from that of the fastest; * marks what the heuristic would take.
+result is from that of the fastest; * marks what the heuristic would take. All of it goes to
+convolutions-<date>.json as well, line by line, in benchmarks/results/ or the folder of --results.
 """
 from __future__ import annotations
 
 import argparse
 
 import numpy as np
+from report import RESULTS, Report
 
 from gpukeras import config
 from gpukeras.devices.array import RAW
@@ -39,6 +42,7 @@ SHAPES = {
 }
 SMALL = {"tiny 8x8 8>16": (1, 8, 3, 1, 8, 16), "tiny 9x9 4 /2": (1, 9, 3, 2, 4, 4)}
 KINDS = ("fwd", "data", "weight")
+PART = 1 << 20               # elements that are compared
 
 
 def problem(kind: str, shape: tuple, dtype: str):
@@ -55,17 +59,22 @@ def problem(kind: str, shape: tuple, dtype: str):
 
 
 def room(driver, dtype, shape, seed=None):
-    """Memory for one array, filled with small numbers if there is a seed."""
+    """Memory for one array, filled with small numbers if there is a seed: the same ones again and
+    again, since to make and to send gigabytes takes longer than what is timed."""
     array = driver.empty(shape, dtype)
     if seed is not None:
-        bits = np.random.default_rng(seed).standard_normal(min(array.size, 1 << 20))
-        values = np.resize(bits, array.shape).astype("f4")
-        KernelDevice(driver).upload(array, values)
+        done, size = min(array.size, PART), array.dtype.itemsize
+        values = np.random.default_rng(seed).standard_normal(done).astype("f4")
+        KernelDevice(driver).upload(array.view(shape=(done,)), values)
+        while done < array.size:
+            more = min(done, array.size - done)
+            driver.copy(array.view(shape=(more,), offset=done * size), array.view(shape=(more,)))
+            done += more
     return array
 
 
 def times(driver, op, ins, outs, plans: dict) -> dict[str, tuple[float, np.ndarray]]:
-    """(seconds, result) of each plan that can run here."""
+    """(seconds, first elements of the result) of each plan that can run here."""
     memory = [room(driver, t.dtype, t.shape, i) for i, t in enumerate(ins)]
     results = [room(driver, t.dtype, t.shape) for t in outs]
     found = {}
@@ -74,13 +83,14 @@ def times(driver, op, ins, outs, plans: dict) -> dict[str, tuple[float, np.ndarr
             temps = [room(driver, RAW, (max(n, 1),)) for n in plan.temps]
             where = {In: memory, Out: results, Temp: temps}
             seconds = driver.seconds(bind_plan(driver, op, plan, where), repeats=3)
-            found[name] = seconds, plain(driver.download(results[0]))
+            first = results[0].view(shape=(min(results[0].size, PART),))
+            found[name] = seconds, plain(driver.download(first))
         except (DeviceError, KernelError) as error:
             print(f"    {name}: {str(error).splitlines()[0]}")
     return found
 
 
-def show(driver, title: str, op, ins, outs, traits: Traits) -> None:
+def show(driver, title: str, op, ins, outs, traits: Traits, report: Report) -> None:
     """The lines of one product."""
     plans = op.cuda.plans(op, ins, outs, traits)
     first = next(iter(plans))
@@ -91,29 +101,33 @@ def show(driver, title: str, op, ins, outs, traits: Traits) -> None:
     for name, (seconds, result) in lines:
         best, fastest = lines[0][1]
         off = np.linalg.norm(result - fastest) / np.linalg.norm(fastest)
-        print(f"{title:44}{name + ' *' * (name == first):22}{seconds * 1e6:10.1f} us"
-              f"{flops / seconds / 1e12:9.2f} TFLOP/s{nbytes / seconds / 1e9:9.1f} GB/s"
-              f"{seconds / best:7.2f}{off:9.1e}", flush=True)
+        report.add(f"{title:44}{name + ' *' * (name == first):22}{seconds * 1e6:10.1f} us"
+                   f"{flops / seconds / 1e12:9.2f} TFLOP/s{nbytes / seconds / 1e9:9.1f} GB/s"
+                   f"{seconds / best:7.2f}{off:9.1e}", product=" ".join(title.split()), plan=name,
+                   us=seconds * 1e6, tflops=flops / seconds / 1e12)
 
 
-def convolutions(driver, small: bool, types=("float32", "tf32", "bfloat16")) -> None:
+def convolutions(driver, shapes: dict, types: list[str], report: Report) -> None:
     """All shapes, products, types and plans."""
     plans_implicit.TRIED = 9                             # every tile
     for how in types:
         dtype = "float32" if how == "tf32" else how
         config.math = "tf32" if how == "tf32" else "float32"
         traits = Traits(driver.arch, config.math)
-        for name, shape in (SMALL if small else SHAPES).items():
+        for name, shape in shapes.items():
             for kind in KINDS:
                 op, ins, outs = problem(kind, shape, dtype)
-                show(driver, f"{how:9}{kind:7}{name}", op, ins, outs, traits)
+                show(driver, f"{how:9}{kind:7}{name}", op, ins, outs, traits, report)
     config.math = ""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--emu", action="store_true", help="dry run on the emulator")
-    parser.add_argument("--types", nargs="+", default=["float32", "tf32", "bfloat16"])
+    parser.add_argument("--types", nargs="+", default=["float32", "tf32", "bfloat16"],
+                        choices=("float32", "tf32", "float16", "bfloat16"))
+    parser.add_argument("--shapes", default="", help="part of their names")
+    parser.add_argument("--results", default=RESULTS, help="folder of the JSON file")
     options = parser.parse_args()
     if options.emu:
         from gpukeras.devices.emu import EmuDriver
@@ -121,8 +135,10 @@ def main() -> None:
     else:
         from gpukeras.devices.cuda import CudaDriver
         driver = CudaDriver()
-    print(f"{driver.device_name}, sm_{driver.arch}")
-    convolutions(driver, options.emu, options.types)
+    shapes = {name: shape for name, shape in (SMALL if options.emu else SHAPES).items()
+              if options.shapes in name}
+    report = Report("convolutions", driver, None if options.emu else options.results)
+    convolutions(driver, shapes, options.types, report)
 
 
 if __name__ == "__main__":

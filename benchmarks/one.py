@@ -1,4 +1,4 @@
-"""Time one engine in this process: `one.py ENGINE WORKLOAD[,...] THREADS SECONDS DEVICE`.
+"""Time one engine in this process: `one.py ENGINE WORKLOAD[,...] THREADS SECONDS DEVICE [MATH]`.
 
 Prints one JSON line per workload: median and best ms per training step inside fit, processor ms per
 step (which a busy machine disturbs less), seconds to import.
@@ -6,7 +6,8 @@ Started by fit.py, which sets the thread count and interleaves the engines.
 
 Every engine gets the same arrays, the same model, the same optimizer with Keras's defaults, and
 shuffles each epoch; inference is predict_on_batch of one batch.  The first epochs or calls
-(tracing, compiling, first touch of memory) are left out.
+(tracing, compiling, first touch of memory) are left out.  A GPU gets longer epochs, so that what
+an epoch costs once counts as little as with the data of real trainings.
 """
 
 import json
@@ -17,9 +18,11 @@ import traceback
 
 from workloads import WORKLOADS, arrays, keras_model, torch_loss, torch_model
 
-ENGINES = ("gpukeras", "torch", "torch-compile", "jax", "tf_keras", "keras3", "keras3-jax",
-           "keras3-torch", "keras2")
+ENGINES = ("gpukeras", "gpukeras-plain", "torch", "torch-compile", "jax", "tf_keras", "keras3",
+           "keras3-jax", "keras3-torch", "keras2")
+MATH = ("float32", "tf32", "bfloat16")
 WARM_EPOCHS = 2
+LONGER, SHORT = 10, 8                              # times the steps of epochs of at least SHORT
 
 
 def clock():
@@ -56,10 +59,17 @@ def run_keras(keras, workload, seconds):
     return epochs
 
 
-def run_torch(workload, threads, seconds, device, compiled=False):
+def torch_precision(torch, math):
+    """TF32 in products and, where it is torch's default, in convolutions: only if asked for."""
+    torch.set_float32_matmul_precision("highest" if math == "float32" else "high")
+    torch.backends.cudnn.allow_tf32 = math != "float32"
+
+
+def run_torch(workload, threads, seconds, device, compiled, math):
     """The same of a plain loop: shuffle, gather, step, sums of loss and hits; eager or compiled."""
     import torch
     torch.set_num_threads(threads)
+    torch_precision(torch, math)
     x, y = arrays(workload)
     batch, count = WORKLOADS[workload].batch, WORKLOADS[workload].steps
     x = torch.from_numpy(x.transpose(0, 3, 1, 2).copy() if x.ndim == 4 else x)
@@ -69,8 +79,9 @@ def run_torch(workload, threads, seconds, device, compiled=False):
     net, optimizer = torch_model(torch, workload, device)
     if compiled:
         net = torch.compile(net, mode="reduce-overhead" if device == "cuda" else "default")
+    halves = torch.autocast(device, torch.bfloat16, enabled=math == "bfloat16")
     if WORKLOADS[workload].predicts:
-        with torch.no_grad():
+        with torch.no_grad(), halves:
             net.eval()
             return repeat(lambda: net(x).cpu(), seconds)
     loss_of, hits_of = torch_loss(torch, workload)
@@ -86,8 +97,9 @@ def run_torch(workload, threads, seconds, device, compiled=False):
             pick = order[i * batch:(i + 1) * batch]
             xb, yb = x[pick], y[pick]
             optimizer.zero_grad()
-            out = net(xb)
-            loss = loss_of(out, yb)
+            with halves:
+                out = net(xb)
+                loss = loss_of(out, yb)
             loss.backward()
             optimizer.step()
             with torch.no_grad():
@@ -175,7 +187,7 @@ def extras(keras, workload):
             "predict_one_ms": median_ms(lambda: model.predict(x[:1], verbose=0), 60)}
 
 
-def imported(engine, threads):
+def imported(engine, threads, math):
     """(the module that has Keras's names, or torch; its version; seconds to import it)"""
     start = time.perf_counter()
     if engine.startswith("torch"):
@@ -190,6 +202,15 @@ def imported(engine, threads):
     else:
         import gpukeras as module
     seconds = time.perf_counter() - start
+    if engine == "keras3-torch":
+        import torch
+        torch_precision(torch, math)
+    if engine in ("jax", "keras3-jax"):
+        import jax
+        jax.config.update("jax_default_matmul_precision",
+                          "highest" if math == "float32" else "default")
+    if math == "bfloat16" and hasattr(module, "mixed_precision"):
+        module.mixed_precision.set_global_policy("mixed_bfloat16")
     if "tensorflow" in sys.modules:
         import tensorflow as tf
         if engine == "keras2":                     # TensorFlow 1
@@ -199,14 +220,16 @@ def imported(engine, threads):
         else:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
+            tf.config.experimental.enable_tensor_float_32_execution(math != "float32")
     return module, module.__version__, seconds
 
 
-def measured(module, engine, workload, threads, seconds, device):
+def measured(module, engine, workload, threads, seconds, device, math):
     """The figures of one workload."""
     more = {}
     if engine.startswith("torch"):
-        epochs = run_torch(workload, threads, seconds, device, engine == "torch-compile")
+        epochs = run_torch(workload, threads, seconds, device, engine == "torch-compile",
+                           math)
     elif engine == "jax":
         epochs = run_jax(workload, seconds)
     else:
@@ -220,16 +243,20 @@ def measured(module, engine, workload, threads, seconds, device):
 
 
 def main():
-    engine, workloads, threads, seconds, device = sys.argv[1:6]
+    engine, workloads, threads, seconds, device, math = (sys.argv + ["float32"])[1:7]
     threads, seconds = int(threads), float(seconds)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         os.environ["JAX_PLATFORMS"] = "cpu"
-    module, version, import_s = imported(engine, threads)
+    else:
+        for name, work in WORKLOADS.items():
+            if work.steps >= SHORT:
+                WORKLOADS[name] = work._replace(steps=work.steps * LONGER)
+    module, version, import_s = imported(engine, threads, math)
     for workload in workloads.split(","):
         try:
-            figures = measured(module, engine, workload, threads, seconds, device)
+            figures = measured(module, engine, workload, threads, seconds, device, math)
         except Exception:                          # the other workloads shall still be measured
             traceback.print_exc()
             continue

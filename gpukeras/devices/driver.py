@@ -21,6 +21,7 @@ from .array import DeviceArray
 
 MAX_GRID = (2**31 - 1, 65535, 65535)
 MAX_BLOCK = (1024, 1024, 64)
+LONG = 2e-3                          # seconds from which on a call need not be timed ten times
 
 
 class Entry(Protocol):
@@ -257,14 +258,18 @@ class Driver(ABC):
         """(bytes in use by us, bytes the device has in all)."""
 
     def seconds(self, calls: Sequence[Callable[[], None]], repeats: int = 5) -> float:
-        """Least seconds of one run of `calls` within a graph, the device idle before and after."""
-        runs = 10
-        for call in calls:                       # libraries load code at the first use
-            call()
+        """Least seconds of one run of `calls` within a graph, the device idle before and after.
+        Of what takes long fewer runs will do."""
+        def once() -> None:
+            for call in calls:
+                call()
+        once()                                   # libraries load code at the first use
+        took = self.time(once)
+        runs = 10 if took < LONG else 1
+        repeats = repeats if took < 10 * LONG else 1
         with self.capture() as graph:
             for _ in range(runs):
-                for call in calls:
-                    call()
+                once()
         graph.launch()
         return min(self.time(graph.launch) for _ in range(repeats)) / runs
 
