@@ -25,7 +25,7 @@ def job(n, *args, script=SCRIPT, options=(), folder=None, **environ):
     the arguments of Python."""
     if mpirun() is None or not _has_mpi4py():
         pytest.skip("no mpirun and mpi4py: pip install gpukeras[mpi]")
-    command = [mpirun(), "--allow-run-as-root", "--oversubscribe", *options, "-n", str(n),
+    command = [mpirun(), "--allow-run-as-root", "--oversubscribe", *map(str, options), "-n", str(n),
                sys.executable, *([str(script)] if isinstance(script, Path) else script),
                *map(str, args)]
     env = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "GPUKERAS_DEVICE": "cpu",

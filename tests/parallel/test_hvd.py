@@ -217,6 +217,26 @@ def test_any_number_of_ranks_gives_the_same_bits(tmp_path, model):
             np.testing.assert_array_equal(value, found[1][name], err_msg=f"{n} ranks: {name}")
 
 
+def test_ranks_of_two_machines_are_started_by_ssh(tmp_path):
+    """As docs/scaling.md says; what stands in for ssh runs the second machine's part here."""
+    agent, log = tmp_path / "ssh", tmp_path / "log"
+    agent.write_text('#!/bin/sh\nwhile [ "${1#-}" != "$1" ]; do shift; done\n'
+                     f'echo "$1" >> {log}\nshift\n'
+                     'exec env -i HOME="$HOME" PATH=/usr/bin:/bin sh -c "$*"\n')
+    agent.chmod(0o755)
+    handed = [word for name in ("PYTHONPATH", "GPUKERAS_DEVICE", "OMP_NUM_THREADS",
+                                "GPUKERAS_THREADS") for word in ("-x", name)]
+    code, words, _ = job(2, tmp_path / "two", "mlp", script=SAME_BITS, options=[
+        "--prtemca", "plm_ssh_agent", agent, "-H", "one:1,two:1", *handed])
+    assert code == 0, words
+    assert sorted(log.read_text().split()) == ["one", "two"]
+    code, words, _ = job(1, tmp_path / "one", "mlp", script=SAME_BITS)
+    assert code == 0, words
+    one, two = load(tmp_path / "one", 0), load(tmp_path / "two", 1)
+    for name, value in one.items():
+        np.testing.assert_array_equal(two[name], value, err_msg=name)
+
+
 def test_four_ranks_read_the_digits_as_well_as_one(tmp_path):
     found = {}
     for n in (1, 4):

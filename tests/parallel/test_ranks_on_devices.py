@@ -1,4 +1,5 @@
 """Ranks with a device of kernels each: emulated ones, and stand-ins for GPUs and NCCL."""
+import functools
 import sys
 import types
 
@@ -8,11 +9,12 @@ from jobs import SAME_BITS, job, load, since_trouble
 
 from gpukeras import backend as K
 from gpukeras import devices, models
-from gpukeras.devices import cuda
+from gpukeras.devices import cuda, rank_links
 from gpukeras.devices.choose import Choice
 from gpukeras.devices.emu import EmuDriver
 from gpukeras.devices.group import Cut
 from gpukeras.errors import DeviceError
+from gpukeras.parallel.communicator import Communicator
 
 
 def trained(n, folder, name, **environ):
@@ -27,6 +29,15 @@ def trained(n, folder, name, **environ):
     return found[0], words
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """alone(name, ...): what one rank gives."""
+    @functools.lru_cache(None)
+    def run(name, **environ):
+        return trained(1, tmp_path_factory.mktemp("alone"), name, **environ)[0]
+    return run
+
+
 def weights_and_logs(found):
     return {k: v for k, v in found.items() if k not in ("graphs", "places", "messages")}
 
@@ -39,17 +50,25 @@ def assert_same(one, two, rtol=0.0, atol=0.0):
 
 
 @pytest.mark.parametrize("model", ["mlp", "lstm"])
-def test_emulated_devices_of_two_ranks_give_the_bits_of_one(tmp_path, model):
-    one, _ = trained(1, tmp_path, model, GPUKERAS_DEVICE="emu")
+def test_emulated_devices_of_two_ranks_give_the_bits_of_one(alone, tmp_path, model):
+    one = alone(model, GPUKERAS_DEVICE="emu")
     two, _ = trained(2, tmp_path, model, GPUKERAS_DEVICE="emu")
     assert one["loss"][-1] < one["loss"][0]
     assert_same(one, two)
 
 
+@pytest.mark.parametrize("kind, rtol, atol", [("", 0.0, 0.0), ("-any", 1e-5, 5e-6)])
+def test_ranks_may_have_several_virtual_devices_each(alone, tmp_path, kind, rtol, atol):
+    one = alone("mlp" + kind, GPUKERAS_DEVICE="emu")
+    two, _ = trained(2, tmp_path, "mlp" + kind, GPUKERAS_DEVICE="emu", DEVICES="2",
+                     GPUKERAS_VIRTUAL_DEVICES="2")
+    assert_same(one, two, rtol, atol)
+
+
 @pytest.mark.parametrize("model", ["cnn", "whole"])
-def test_by_nccl_the_bits_are_those_of_one_and_a_step_is_one_graph(tmp_path, model):
+def test_by_nccl_the_bits_are_those_of_one_and_a_step_is_one_graph(alone, tmp_path, model):
     """Batch statistics, or rows, travel in mid-step; masks depend on the place in the batch."""
-    one, _ = trained(1, tmp_path, model, FAKE_NCCL="on")
+    one = alone(model, FAKE_NCCL="on")
     two, words = trained(2, tmp_path, model, FAKE_NCCL="on", GPUKERAS_DEBUG="1")
     assert "travel by NCCL in the graph of the step" in words
     assert_same(one, two)
@@ -60,8 +79,8 @@ def test_by_nccl_the_bits_are_those_of_one_and_a_step_is_one_graph(tmp_path, mod
 
 
 @pytest.mark.parametrize("model", ["cnn-any", "whole-any"])
-def test_by_nccl_sums_in_any_order_are_those_of_one_but_for_rounding(tmp_path, model):
-    one, _ = trained(1, tmp_path, model, GPUKERAS_DEVICE="emu")
+def test_by_nccl_sums_in_any_order_are_those_of_one_but_for_rounding(alone, tmp_path, model):
+    one = alone(model, GPUKERAS_DEVICE="emu")
     two, _ = trained(2, tmp_path, model, FAKE_NCCL="on")
     assert one["loss"][-1] < one["loss"][0]
     assert_same(one, two, rtol=1e-5, atol=5e-6)    # Adam divides by roots of squared gradients
@@ -74,8 +93,8 @@ def test_messages_start_while_the_backward_pass_goes_on(tmp_path):
     assert (np.diff(places) > 1).sum() >= 3        # kernels between one message and the next
 
 
-def test_by_nccl_batches_of_different_sizes_count_by_their_samples(tmp_path):
-    one, _ = trained(1, tmp_path, "uneven", FAKE_NCCL="on")
+def test_by_nccl_batches_of_different_sizes_count_by_their_samples(alone, tmp_path):
+    one = alone("uneven", FAKE_NCCL="on")
     two, _ = trained(2, tmp_path, "uneven", FAKE_NCCL="on")
     assert two["messages"] > 20
     assert_same(one, two, rtol=1e-5, atol=1e-6)
@@ -86,8 +105,8 @@ def test_by_nccl_batches_of_different_sizes_count_by_their_samples(tmp_path):
     ("shared", "travel through the host: NCCL wants one GPU per process, and 2 share", False),
     ("wrong", "travel through the host: rank 1: a sum by NCCL has wrong values", False),
     ("uncaptured", "sums stand between the graphs of a step: rank 0", True)])
-def test_what_does_not_work_is_left_out_and_said_once(tmp_path, how, said, messages):
-    one, _ = trained(1, tmp_path, "mlp", FAKE_NCCL="on")
+def test_what_does_not_work_is_left_out_and_said_once(alone, tmp_path, how, said, messages):
+    one = alone("mlp", FAKE_NCCL="on")
     two, words = trained(2, tmp_path, "mlp", FAKE_NCCL=f"on {how}")
     assert words.count(said) == 1
     assert (two["messages"] >= 50) == messages and not len(two["places"])
@@ -113,6 +132,29 @@ def test_mpirun_ends_ranks_that_wait_for_nccl(tmp_path):
     code, words, end = job(3, tmp_path / "out", 10, 15, "nccl-kill", 1, 3, FAKE_NCCL="on")
     assert code != 0 and since_trouble(words, end) < 30, words
     assert "rank 1" in words and "signal 9" in words.lower()
+
+
+# ---------------------------------------------------------------- on a GPU
+
+@pytest.mark.gpu
+def test_a_link_of_one_rank_passes_its_test_alone_and_in_a_graph():
+    old = devices.use(devices.make(Choice("cuda", "")))
+    try:
+        link = rank_links._chosen(devices.current().driver, Communicator())
+    finally:
+        devices.use(old)
+    if link.name != "by NCCL":
+        pytest.skip("no NCCL here")
+    assert link.captured
+
+
+@pytest.mark.gpu
+def test_two_ranks_that_share_a_gpu_give_the_bits_of_one(tmp_path):
+    """NCCL refuses that, so values travel through the host."""
+    one, _ = trained(1, tmp_path, "cnn", GPUKERAS_DEVICE="gpu")
+    two, words = trained(2, tmp_path, "cnn", GPUKERAS_DEVICE="gpu")
+    assert "travel through the host: NCCL wants one GPU per process" in words
+    assert_same(one, two)
 
 
 # ---------------------------------------------------------------- in this process

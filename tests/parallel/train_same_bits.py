@@ -16,6 +16,7 @@ import gpukeras.hvd as hvd
 from gpukeras import backend as K
 from gpukeras import config, datasets, layers, models, optimizers
 from gpukeras.devices import replicas
+from gpukeras.utils import multi_gpu_model
 
 BATCH, STEPS, CLASSES = 24, 25, 5                  # of all ranks together; steps of an epoch
 
@@ -54,6 +55,8 @@ def trained(name):
     name, _, order = name.partition("-")
     config.deterministic = order == "any" or "across devices"
     model, x, y = problem(name)
+    if os.environ.get("DEVICES"):                  # of each rank, virtual ones
+        model = multi_gpu_model(model, int(os.environ["DEVICES"]))
     model.compile(hvd.DistributedOptimizer(optimizers.Adam(0.01)), "categorical_crossentropy",
                   metrics=["accuracy"])
     batch = BATCH // hvd.size()
