@@ -43,6 +43,9 @@ def _gpu() -> Driver:
     return CudaDriver()
 
 
+HOPPER = pytest.mark.skipif(ON_GPU and _gpu().arch != 90, reason="the GPU has no wgmma")
+
+
 def run_kernel(file, entry, grid, block, args, defines=(), schedules=ALL, check=True, smem=0):
     """Launches an entry on the emulator; returns the array arguments afterwards, as a tuple.
 

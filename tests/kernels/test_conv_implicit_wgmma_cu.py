@@ -8,9 +8,10 @@ from gpukeras.ops import plans_implicit
 from gpukeras.ops.record import In, Traits
 
 import harness
-from harness import ON_GPU, run_plan
+from harness import HOPPER, ON_GPU, run_plan
 from implicit import CASES, EPS, KINDS, Problem, check_data_relu, check_stats
 
+pytestmark = HOPPER
 TILES = plans_implicit.WARPGROUP_TILES
 BUDGETS = {"conv_implicit_wgmma_fwd": 255, "conv_implicit_wgmma_data": 255,
            "conv_implicit_wgmma_weight": 255, "conv_implicit_wgmma_stats": 255,
@@ -62,10 +63,11 @@ def test_every_window_is_walked(name, kind):
     check(problem, run(problem, SMALL, schedules=("random",)))
 
 
-@pytest.mark.parametrize("stored", TYPES)
+@pytest.mark.parametrize("wide", [True, False], ids=["32 bits", "16 bits"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tile", TILES, ids=lambda tile: tile.name.replace(" ", "-"))
-def test_every_tile_makes_the_product(tile, kind, stored):
+def test_every_tile_makes_the_product(tile, kind, wide):
+    stored = TYPES[0 if wide else 1 + TILES.index(tile) % 2]
     case = (2, (9, 17), (2, 2), (1, 1), ((1, 0), (1, 0)), (1, 1), 72, 136)
     problem = Problem(case, kind, stored)
     check(problem, run(problem, tile, schedules=("random",), check=False))

@@ -10,8 +10,9 @@ from gpukeras.devices import nvrtc
 from gpukeras.errors import KernelError
 from gpukeras.graph.halves import convert, numpy_dtype
 
-from harness import ALL, ON_GPU, run_kernel, source
+from harness import ALL, HOPPER, ON_GPU, run_kernel, source
 
+pytestmark = HOPPER
 TYPES = {"float": ("float32", 8), "float16": ("float16", 16), "bfloat16": ("bfloat16", 16)}
 KERNEL = """
 #include "mma.cuh"

@@ -448,11 +448,11 @@ static void run_block(Runtime& r, long long j) {
     r.head = r.tail = 0;
     r.n_idle = 0;
     for (int f = 0; f < r.n_fibers; ++f) r.idle[r.n_idle++] = &r.fibers[r.n_fibers - 1 - f];
+    emu_wgmma_begin();
     for (int t = 0; t < r.n_threads; ++t) {
         r.threads[t].state = NEW;
         r.threads[t].fiber = nullptr;
         emu_copies_begin(t);
-        emu_wgmma_begin(t);
     }
     for (int w = 0; w < (r.n_threads + 31) / 32; ++w) {
         int left = r.n_threads - w * 32;

@@ -60,5 +60,5 @@ void emu_touch(const void* p, int size, bool write);  // an access the checker i
 void emu_copies_begin(int thread);
 void emu_copies_end(int thread);
 void emu_async_read(const void* p, int size);         // a read that proxy fences must precede
-void emu_wgmma_begin(int thread);
+void emu_wgmma_begin();
 void emu_wgmma_end(int thread);

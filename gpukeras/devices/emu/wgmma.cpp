@@ -129,16 +129,22 @@ void add(const Product& p, float* sums) {
 }
 
 bool checked_build;
+bool used;  // by the block that runs now
 }  // namespace
 
-void emu_wgmma_begin(int thread) {
-    if (thread % 128 == 0) products[thread / 128].clear();
-    flying[thread].clear();
-    registers[thread].clear();
-    issued[thread] = group_of[thread] = 0;
+void emu_wgmma_begin() {
+    if (!used) return;
+    for (auto& of_group : products) of_group.clear();
+    for (int thread = 0; thread < MAX_THREADS; ++thread) {
+        flying[thread].clear();
+        registers[thread].clear();
+        issued[thread] = group_of[thread] = 0;
+    }
+    used = false;
 }
 
 void emu_wgmma_end(int thread) {
+    if (!used) return;
     if (!flying[thread].empty()) emu_fail("a thread exits before its products (wgmma) are done");
     if (issued[thread] != (int)products[thread / 128].size())
         emu_fail("wgmma: threads of a warpgroup issue different numbers of products");
@@ -153,6 +159,7 @@ extern "C" unsigned emu_shared_address(const void* p, const char* where) {
 }
 
 extern "C" void emu_wgmma_fence(float* sums, int count) {
+    used = true;
     Sums& s = registers[emu_runtime->linear][sums];
     if (!s.in_flight) s.last.assign(sums, sums + count);
 }
@@ -161,6 +168,7 @@ extern "C" void emu_wgmma(float* sums, int eights, uint64_t a, uint64_t b, int k
                           int turned_b, int checked, const char* where) {
     const int thread = emu_runtime->linear, group = thread / 128, count = 4 * eights;
     checked_build = checked;
+    used = true;
     if (emu_runtime->n_threads % 128) refuse("a block that is not of whole warpgroups", where);
     const Operand left{a, 64, turned_a}, right{b, 8 * eights, turned_b};
     std::vector<Product>& all = products[group];
