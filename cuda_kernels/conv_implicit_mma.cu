@@ -20,7 +20,8 @@
 // along k are swizzled, those along the other index padded by 16 bytes (TF32: 32): eight rows of
 // ldmatrix, or 32 single words, lie in different banks. VA, VB: 1 where the channels that lie side
 // by side divide into 16-byte groups (first and second operand), so that one copy moves a group;
-// else TF32 copies words and the 16-bit types go through registers.
+// else pieces of PA and PB elements go by copies of 8 or 4 bytes, and single elements of 16 bits
+// through registers while the tile before is multiplied.
 // Occupancy by registers: tiles of 128x128 2 blocks of 4 or 8 warps a multiprocessor (TF32 with 8
 // warps: 1), of 128x64 3, below 4. By count a warp's 64x64 (4 warps) keeps the products as busy as
 // shared memory, its 64x32 three quarters of that; sm_75 and sm_100 on would spill with 64x64.
@@ -68,30 +69,54 @@ __device__ __forceinline__ int swizzled(int row, int group) {
     return row * BK + (group ^ (row / 2 % 4)) * G;
 }
 
-template <class Reader, bool WHOLE, int PITCH>
-__device__ __forceinline__ void fill(const Reader& from, const Gather& g, T* tile) {
+template <class Reader, int PITCH> __device__ __forceinline__ T* place(T* tile, int slot) {
+    if constexpr (Reader::K_INNER)
+        return tile + swizzled(Reader::row(slot), Reader::k() / G);
+    else
+        return tile + Reader::k(slot) * PITCH + Reader::row();
+}
+
+// One operand's share of a tile, by copies that arrive later...
+template <class Reader, int PITCH, bool ASYNC = Reader::PIECE * sizeof(T) >= 4> struct Share {
+    __device__ __forceinline__ void fetch(const Reader& from, const Gather& g, T* tile) {
 #pragma unroll
-    for (int s = 0; s < Reader::SLOTS; ++s) {
-        if (!Reader::mine(s)) continue;
-        T* to;
-        if constexpr (Reader::K_INNER)
-            to = tile + swizzled(Reader::row(s), Reader::k() / G);
-        else
-            to = tile + Reader::k(s) * PITCH + Reader::row();
-        if constexpr (WHOLE) {
-            copy_async<16>(to, from.at(g, s, 0));
-        } else {
+        for (int s = 0; s < Reader::SLOTS; ++s) {
+            if (!Reader::mine(s)) continue;
+            T* to = place<Reader, PITCH>(tile, s);
 #pragma unroll
-            for (int e = 0; e < G; ++e) {
-                const T* p = from.at(g, s, e);
-                if constexpr (sizeof(T) == 4)
-                    copy_async<4>(to + e, p);
-                else
-                    to[e] = p ? *p : (T)0.f;
+            for (int e = 0; e < Reader::EACH; ++e)
+                copy_async<Reader::PIECE * sizeof(T)>(to + e * Reader::PIECE, from.at(g, s, e));
+        }
+    }
+    __device__ __forceinline__ void put(T*) {}
+};
+
+// ... or, where single elements of 16 bits lie apart, in registers while others are multiplied.
+template <class Reader, int PITCH> struct Share<Reader, PITCH, false> {
+    Bits128 held[Reader::SLOTS];
+    __device__ __forceinline__ void fetch(const Reader& from, const Gather& g, T*) {
+#pragma unroll
+        for (int s = 0; s < Reader::SLOTS; ++s) {
+            if (!Reader::mine(s)) continue;
+#pragma unroll
+            for (int e = 0; e < G; e += 2) {
+                const T *p = from.at(g, s, e), *q = from.at(g, s, e + 1);
+                held[s].v[e / 2] = (p ? bits(*p) : 0u) | (q ? bits(*q) : 0u) << 16;
             }
         }
     }
-}
+    __device__ __forceinline__ void put(T* tile) {
+#pragma unroll
+        for (int s = 0; s < Reader::SLOTS; ++s)
+            if (Reader::mine(s)) *(Bits128*)place<Reader, PITCH>(tile, s) = held[s];
+    }
+    template <class S> static __device__ __forceinline__ unsigned bits(S v) {
+        if constexpr (sizeof(S) == 2)
+            return v.bits;
+        else
+            return 0u;
+    }
+};
 
 __device__ __forceinline__ unsigned word(const T* p) { return *(const unsigned*)p; }
 
@@ -168,25 +193,38 @@ __device__ __forceinline__ void multiply(ReaderA& a, ReaderB& b, const Gather& g
                                          int begin, int end, Sums& sums, Bits128* words) {
     T* memory = (T*)words;
     typedef Tiles<ReaderA, ReaderB> Both;
+    Share<ReaderA, Both::A_::PITCH> share_a;
+    Share<ReaderB, Both::B_::PITCH> share_b;
     int coming = begin;
     auto fetch = [&](int stage) {
         if (coming < end) {
             T* tile = memory + stage * Both::SIZE;
             a.seek(g, turn, coming);
             b.seek(g, turn, coming);
-            fill<ReaderA, VA, Both::A_::PITCH>(a, g, tile);
-            fill<ReaderB, VB, Both::B_::PITCH>(b, g, tile + Both::A_::SIZE);
+            share_a.fetch(a, g, tile);
+            share_b.fetch(b, g, tile + Both::A_::SIZE);
         }
-        coming += BK;
         copies_commit();              // an empty group too: they are counted
     };
-    for (int s = 0; s < STAGES - 1; ++s) fetch(s);
+    auto put = [&](int stage) {
+        if (coming < end) {
+            share_a.put(memory + stage * Both::SIZE);
+            share_b.put(memory + stage * Both::SIZE + Both::A_::SIZE);
+        }
+        coming += BK;
+    };
+    for (int s = 0; s < STAGES - 1; ++s) {
+        fetch(s);
+        put(s);
+    }
     int stage = 0;
     for (int k = begin; k < end; k += BK) {
         copies_wait<STAGES - 2>();
         __syncthreads();              // this stage is there for all, the one before is free
-        fetch(stage == 0 ? STAGES - 1 : stage - 1);
+        const int free = stage == 0 ? STAGES - 1 : stage - 1;
+        fetch(free);
         Both::add(memory + stage * Both::SIZE, sums);
+        put(free);
         stage = stage == STAGES - 1 ? 0 : stage + 1;
     }
 }

@@ -10,13 +10,17 @@
 // phase it is such a gather too, with the taps first_tap, first_tap + tap_step, ... of the kernel.
 //
 // A reader hands out, per k-tile, the addresses of the groups of G elements that this thread moves
-// to shared memory. WHOLE: a group lies in one piece (G divides the channels) and has one address,
-// else each element has its own. A null address stands for zero: padding or beyond the edge.
+// to shared memory: one for each PIECE of elements that lie side by side (PIECE divides the
+// channels). A null address stands for zero: padding or beyond the edge.
 #pragma once
 #include "division.cuh"
 
 #ifndef RANK
 #define RANK 2  // spatial axes: 3, or up to 2
+#endif
+#ifndef PA
+#define PA 1    // elements of a piece of each operand, where not all of a group is one
+#define PB 1
 #endif
 #define FAR_OUT (-(1 << 30))  // a coordinate that is outside whatever is added to it
 
@@ -150,8 +154,8 @@ template <int R, int BK, int G, int THREADS> struct AlongRow {
 
 // ---------------------------------------------------------------- readers
 // Rows are places, k taps and channels: the first operand of forward and data.
-template <class S, class Tile, int G, bool WHOLE> struct PlaceReader : Tile {
-    static constexpr int EACH = WHOLE ? 1 : G;
+template <class S, class Tile, int G, int PIECE_> struct PlaceReader : Tile {
+    static constexpr int PIECE = PIECE_, EACH = G / PIECE;
     const S* from;
     Corner corner[Tile::SLOTS];
     Move move[EACH];
@@ -166,7 +170,7 @@ template <class S, class Tile, int G, bool WHOLE> struct PlaceReader : Tile {
     __device__ __forceinline__ void seek(const Gather& g, const Turn& turn, int k0) {
 #pragma unroll
         for (int e = 0; e < EACH; ++e) {
-            const int k = k0 + Tile::k() + e;
+            const int k = k0 + Tile::k() + e * PIECE;
             move[e].set(g, turn, k, k < turn.k);
         }
     }
@@ -176,8 +180,8 @@ template <class S, class Tile, int G, bool WHOLE> struct PlaceReader : Tile {
 };
 
 // Rows are taps and channels, k places: the first operand of weight.
-template <class S, class Tile, int G, bool WHOLE> struct TapReader : Tile {
-    static constexpr int EACH = WHOLE ? 1 : G;
+template <class S, class Tile, int G, int PIECE_> struct TapReader : Tile {
+    static constexpr int PIECE = PIECE_, EACH = G / PIECE;
     const S* from;
     int end;
     Corner corner[Tile::SLOTS];
@@ -187,7 +191,7 @@ template <class S, class Tile, int G, bool WHOLE> struct TapReader : Tile {
         : from(x), end(k_end) {
 #pragma unroll
         for (int e = 0; e < EACH; ++e) {
-            const int m = m0 + Tile::row() + e;
+            const int m = m0 + Tile::row() + e * PIECE;
             move[e].set(g, turn, m, m < turn.k);
         }
     }
@@ -204,8 +208,8 @@ template <class S, class Tile, int G, bool WHOLE> struct TapReader : Tile {
 };
 
 // A matrix [k, columns] as it lies: the second operand of forward (w) and weight (gy).
-template <class S, class Tile, int G, bool WHOLE> struct MatrixReader : Tile {
-    static constexpr int EACH = WHOLE ? 1 : G;
+template <class S, class Tile, int G, int PIECE_> struct MatrixReader : Tile {
+    static constexpr int PIECE = PIECE_, EACH = G / PIECE;
     const S* from;
     int left, end, k0;
     __device__ __forceinline__ MatrixReader(const S* w, const Gather& g, int n0, int k_end)
@@ -213,13 +217,14 @@ template <class S, class Tile, int G, bool WHOLE> struct MatrixReader : Tile {
     __device__ __forceinline__ void seek(const Gather&, const Turn&, int k) { k0 = k; }
     __device__ __forceinline__ const S* at(const Gather& g, int slot, int e) const {
         const int k = k0 + Tile::k(slot);
-        return k < end && e < left ? from + (k * g.columns + e) : nullptr;
+        const int by = e * PIECE;
+        return k < end && by < left ? from + (k * g.columns + by) : nullptr;
     }
 };
 
 // Weights w[tap, n, f] with k = (tap of the phase, f): the second operand of data.
-template <class S, class Tile, int G, bool WHOLE> struct WeightReader : Tile {
-    static constexpr int EACH = WHOLE ? 1 : G;
+template <class S, class Tile, int G, int PIECE_> struct WeightReader : Tile {
+    static constexpr int PIECE = PIECE_, EACH = G / PIECE;
     const S* from;
     int left;
     int move[EACH];  // -1: beyond the last k
@@ -228,7 +233,7 @@ template <class S, class Tile, int G, bool WHOLE> struct WeightReader : Tile {
     __device__ __forceinline__ void seek(const Gather& g, const Turn& turn, int k0) {
 #pragma unroll
         for (int e = 0; e < EACH; ++e) {
-            const int k = k0 + Tile::k() + e;
+            const int k = k0 + Tile::k() + e * PIECE;
             unsigned q = (unsigned)k;
             const int f = take(q, g.by_inner);
             int tap[3];

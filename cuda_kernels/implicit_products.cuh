@@ -2,9 +2,9 @@
 //
 // forward, forward_with_stats, data and weight are the bodies of the four entries of a kernel file.
 // To be included where the file has defined its tile (BM, BN, BK, THREADS), the elements of a group
-// of each operand (GA, GB; VA, VB: do groups lie in one piece?), RowTile (who moves which group of
-// a tile whose neighbours are along the rows: AlongRow of implicit.cuh or another), its class Sums
-// and
+// of each operand (GA, GB; VA, VB: do groups lie in one piece? else PA, PB: elements of a piece),
+// RowTile (who moves which group of a tile whose neighbours are along the rows: AlongRow of
+// implicit.cuh or another), its class Sums and
 //   multiply(a, b, g, turn, begin, end, sums, memory)  adds the terms from begin to end - 1
 //   join(g, turn, sums, part, tickets)  all splits of the tile, in the block that comes last; false
 //                                       in the others
@@ -21,8 +21,8 @@ template <class Memory>
 __device__ __forceinline__ bool forward_sums(Memory& memory, const T* x_nsc, const T* w_kcf,
                                              A* part, unsigned* tickets, const Gather& g,
                                              const Turn& turn, Sums& sums) {
-    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(x_nsc, g, turn, turn.m0);
-    MatrixReader<T, RowTile<BN, GB>, GB, VB> b(w_kcf, g, turn.n0, turn.k);
+    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA ? GA : PA> a(x_nsc, g, turn, turn.m0);
+    MatrixReader<T, RowTile<BN, GB>, GB, VB ? GB : PB> b(w_kcf, g, turn.n0, turn.k);
     const int begin = turn.split * g.run;
     multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, memory);
     return join(g, turn, sums, part, tickets);
@@ -90,8 +90,8 @@ template <class Memory>
 __device__ __forceinline__ bool data_sums(Memory& memory, const T* gy_nsf, const T* w_kcf, A* part,
                                           unsigned* tickets, const Gather& g, const Turn& turn,
                                           Sums& sums) {
-    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA> a(gy_nsf, g, turn, turn.m0);
-    WeightReader<T, AlongK<BN, BK, GB, THREADS>, GB, VB> b(w_kcf, g, turn.n0);
+    PlaceReader<T, AlongK<BM, BK, GA, THREADS>, GA, VA ? GA : PA> a(gy_nsf, g, turn, turn.m0);
+    WeightReader<T, AlongK<BN, BK, GB, THREADS>, GB, VB ? GB : PB> b(w_kcf, g, turn.n0);
     const int begin = turn.split * g.run;
     multiply(a, b, g, turn, begin, min(begin + g.run, turn.k), sums, memory);
     return join(g, turn, sums, part, tickets);
@@ -146,8 +146,8 @@ __device__ __forceinline__ void weight(Memory& memory, const T* x_nsc, const T* 
                                        A* part, unsigned* tickets, const Gather& g) {
     const Turn turn(g, BM, BN);
     const int begin = turn.split * g.run, end = min(begin + g.run, g.rows);
-    TapReader<T, RowTile<BM, GA>, GA, VA> a(x_nsc, g, turn, turn.m0, end);
-    MatrixReader<T, RowTile<BN, GB>, GB, VB> b(gy_nsf, g, turn.n0, end);
+    TapReader<T, RowTile<BM, GA>, GA, VA ? GA : PA> a(x_nsc, g, turn, turn.m0, end);
+    MatrixReader<T, RowTile<BN, GB>, GB, VB ? GB : PB> b(gy_nsf, g, turn.n0, end);
     Sums sums;
     multiply(a, b, g, turn, begin, end, sums, memory);
     if (join(g, turn, sums, part, tickets)) put_tile(sums, gw_kcf, g, turn, turn.k);

@@ -1,6 +1,6 @@
 // mma.cuh - tensor cores and asynchronous copies: inline PTX, or the emulator's own versions.
 //
-// copy_async<BYTES>     global -> shared, 16 or 4 bytes; zeros where `from` is null      sm_80+
+// copy_async<BYTES>     global -> shared, 16, 8 or 4 bytes; zeros where `from` is null      sm_80+
 // copies_commit/wait    groups of copies; wait<N>: all but the N last groups have arrived
 // load_matrices         four 8x8 matrices of 16 bits (or 8x4 of 32) from rows of 16 bytes sm_75+
 // load_matrices_turned  the same transposed, 16 bits only
@@ -32,7 +32,7 @@ struct __align__(16) Bits128 {
 
 template <int BYTES>
 __device__ __forceinline__ void copy_async(void* to, const void* from) {
-    static_assert(BYTES == 16 || BYTES == 4, "what cp.async can");
+    static_assert(BYTES == 16 || BYTES == 8 || BYTES == 4, "what cp.async can");
 #if defined(__CUDA_HOST_EMU__)
     emu_copy_async(to, from, BYTES, from ? BYTES : 0, EMU_CHECKED, EMU_HERE);
 #elif AMPERE
@@ -43,12 +43,14 @@ __device__ __forceinline__ void copy_async(void* to, const void* from) {
                      "r"(taken)
                      : "memory");
     else
-        asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(place), "l"(from),
-                     "r"(taken)
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(place), "l"(from),
+                     "r"(taken), "n"(BYTES)
                      : "memory");
 #else
     if (BYTES == 16)
         *(Bits128*)to = from ? *(const Bits128*)from : Bits128{{0, 0, 0, 0}};
+    else if (BYTES == 8)
+        *(u64*)to = from ? *(const u64*)from : 0;
     else
         *(unsigned*)to = from ? *(const unsigned*)from : 0u;
 #endif

@@ -140,7 +140,8 @@ class WarpgroupTile(NamedTuple):
 
 TILES = (Tile(128, 64, 8, 8, .85), Tile(64, 64, 8, 4, .75), Tile(128, 32, 8, 4, .75),
          Tile(128, 16, 4, 4, .5), Tile(32, 32, 4, 4, .5))
-LARGE_WARPS = TensorTile(128, 128, 2, 2, .9)             # sm_80 to sm_90: others spill registers
+# sm_80 to sm_90, not for odd numbers of channels of 16 bits: others spill registers
+LARGE_WARPS = TensorTile(128, 128, 2, 2, .9)
 TENSOR_TILES = (TensorTile(128, 128, 2, 4, .75), TensorTile(128, 64, 2, 2, .7),
                 TensorTile(64, 64, 2, 2, .6), TensorTile(128, 32, 4, 1, .5),
                 TensorTile(64, 16, 4, 1, .3))
@@ -207,10 +208,17 @@ def fits(g: Geometry, f: int, kind: str) -> bool:
     return max(counts) < MOST - 4096 and max(strides) <= MOST_PHASES
 
 
-def vectors(dtype: str, first: int, second: int) -> tuple[tuple[str, str], ...]:
-    """Do both operands' side-by-side channels divide into groups of 16 bytes?"""
+def vectors(dtype: str, first: int, second: int,
+            pieces: bool = False) -> tuple[tuple[str, str], ...]:
+    """Do both operands' side-by-side channels divide into groups of 16 bytes? And if not, into what
+    pieces of at least 4 bytes, where the kernel knows `pieces`?"""
     group = {"float32": 4, "float64": 2}.get(dtype, 8)
-    return ("VA", str(int(first % group == 0))), ("VB", str(int(second % group == 0)))
+    names = [("VA", str(int(first % group == 0))), ("VB", str(int(second % group == 0)))]
+    if pieces and (first % group or second % group):
+        names += [(name, str(next((p for p in (group // 2, group // 4)
+                                   if p and channels % p == 0), 1)))
+                  for name, channels in (("PA", first), ("PB", second))]
+    return tuple(names)
 
 
 def shape_of(kind: str, g: Geometry, f: int) -> tuple[int, int, int, int]:
@@ -244,7 +252,14 @@ def ranked(kind: str, g: Geometry, f: int, dtype: str,
            traits: Traits = Traits()) -> list[Tile | TensorTile]:
     """The tiles, the one first that is estimated to be done first."""
     m, n, terms, layers = shape_of(kind, g, f)
-    return sorted(tiles_for(dtype, traits), key=lambda tile: split(m, n, terms, layers, tile)[0])
+    tiles = [tile for tile in tiles_for(dtype, traits) if tile is not LARGE_WARPS
+             or dtype == "float32" or not any(channels % 2 for channels in inner_of(kind, g, f))]
+    return sorted(tiles, key=lambda tile: split(m, n, terms, layers, tile)[0])
+
+
+def inner_of(kind: str, g: Geometry, f: int) -> tuple[int, int]:
+    """Channels that lie side by side in both operands of a product."""
+    return (f, f) if kind == "data" else (g.channels, f)
 
 
 def warpgroup_tiles(kind: str, g: Geometry, f: int, dtype: str,
@@ -288,13 +303,13 @@ def implicit(kind: str, g: Geometry, f: int, dtype: str, tile: AnyTile,
     m, n, terms, layers = shape_of(kind, g, f)
     _, splits, run = split(m, n, terms, layers, tile)
     tiles = -(-m // tile.rows) * -(-n // tile.columns)
-    inner = (f, f) if kind == "data" else (g.channels, f)
     gather = gather_argument(g, f, kind, tile.columns, run, splits)
     several = (Temp(0), Tickets(tiles * layers)) if splits > 1 else (None, None)
     args = {"fwd": (In(0), In(1), bias, Out(0), *several, gather, np.int32(rectified)),
             "data": (In(0), In(1), Out(0), *several, gather),
             "weight": (In(0), In(1), Out(0), *several, gather)}[kind]
-    names = (("T", c_type(dtype)), *tile.names, *vectors(dtype, *inner),
+    pieces = vectors(dtype, *inner_of(kind, g, f), isinstance(tile, TensorTile))
+    names = (("T", c_type(dtype)), *tile.names, *pieces,
              *((("RANK", "3"),) if len(g.size) > 2 else ()))
     work = np.dtype(arithmetic(dtype))
     scratch = splits * tiles * layers * tile.rows * tile.columns * work.itemsize

@@ -214,10 +214,45 @@ def test_large_warps_fit_where_they_are_used():
                     {entry: 255 for entry in BUDGETS}, (80, 90))
 
 
-@pytest.mark.parametrize("arch", [75, 90, 120])
-def test_channels_that_do_not_divide_take_more_registers_and_no_spills(arch):
-    check_nvrtc("conv_implicit_mma.cu", (("T", "float16"), *TILES[1].names),
-                {entry: 255 for entry in BUDGETS}, (arch,))
+@pytest.mark.parametrize("arch, piece", [(75, 1), (90, 1), (120, 1), (75, 4), (90, 2)])
+def test_channels_that_do_not_divide_take_more_registers_and_no_spills(arch, piece):
+    names = ("PA", str(piece)), ("PB", str(piece)), *TILES[1].names
+    check_nvrtc("conv_implicit_mma.cu", (("T", "float16"), *names),
+                {entry: 255 if piece == 1 else 168 for entry in BUDGETS}, (arch,))
+
+
+PIECES = {"fours": (2, (6, 7), (3, 2), (1, 1), ((1, 1), (0, 1)), (1, 1), 4, 20),
+          "pairs": (2, (6, 7), (2, 3), (1, 1), ((0, 1), (1, 1)), (1, 1), 6, 10),
+          "pairs and one": (2, (5, 6), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 6, 7),
+          "one and fours": (2, (6, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, 12)}
+
+
+@pytest.mark.parametrize("stored", TYPES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", PIECES)
+def test_pieces_of_a_group_are_copied_one_by_one(name, kind, stored):
+    problem = Problem(PIECES[name], kind, stored)
+    check(problem, run(problem, TILES[2], schedules=("random",)))
+
+
+def test_pieces_are_the_largest_that_divide_the_channels():
+    def pieces(*how):
+        return dict(plans_implicit.vectors(*how, pieces=True))
+
+    assert pieces("float16", 16, 8) == {"VA": "1", "VB": "1"}
+    assert pieces("float16", 12, 8) == {"VA": "0", "VB": "1", "PA": "4", "PB": "4"}
+    assert pieces("bfloat16", 6, 3) == {"VA": "0", "VB": "0", "PA": "2", "PB": "1"}
+    assert pieces("float32", 6, 3) == {"VA": "0", "VB": "0", "PA": "2", "PB": "1"}
+    assert "PA" not in dict(plans_implicit.vectors("float32", 6, 3))
+
+
+@pytest.mark.parametrize("stored, kind, spills", [
+    ("float16", "fwd", True), ("bfloat16", "weight", True), ("float16", "data", False),
+    ("float32", "fwd", False)])
+def test_odd_channels_get_no_tile_that_would_spill(stored, kind, spills):
+    problem = Problem((1, (4, 4), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 3, 16), kind, stored)
+    tiles = plans_implicit.ranked(kind, problem.g, problem.f, stored, TF32)
+    assert (plans_implicit.LARGE_WARPS not in tiles) == spills
 
 
 @pytest.mark.parametrize("dtype, group", [("float32", 4), ("bfloat16", 8)])
@@ -244,7 +279,7 @@ def test_eight_rows_of_a_matrix_lie_in_different_banks(dtype, group):
     ("copies_wait<STAGES - 2>();", ""),
     ("copies_wait<STAGES - 2>();", "copies_wait<STAGES - 1>();"),
     ("__syncthreads();              // this stage", "// this stage"),
-    ("fetch(stage == 0 ? STAGES - 1 : stage - 1);", "fetch(stage);"),
+    ("free = stage == 0 ? STAGES - 1 : stage - 1;", "free = stage;"),
     ("group ^ (row / 2 % 4)", "group ^ (row % 4)"), ("PITCH + n0 + lane / 16 * 8", "PITCH + n0"),
     ("return join(g, turn, sums, part, tickets);",
      "join(g, turn, sums, part, tickets); return true;")])
