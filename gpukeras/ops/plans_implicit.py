@@ -268,8 +268,7 @@ def warpgroup_tiles(kind: str, g: Geometry, f: int, dtype: str,
     arithmetic is theirs and the channels divide into pieces of 16 bytes."""
     if traits.arch != 90 or not isinstance(tiles_for(dtype, traits)[0], TensorTile):
         return []
-    inner = (f, f) if kind == "data" else (g.channels, f)
-    if any(whole == "0" for _, whole in vectors(dtype, *inner)):
+    if any(whole == "0" for _, whole in vectors(dtype, *inner_of(kind, g, f))):
         return []
     m, n, terms, layers = shape_of(kind, g, f)
     return sorted(WARPGROUP_TILES, key=lambda tile: split(m, n, terms, layers, tile)[0])
