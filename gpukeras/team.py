@@ -155,13 +155,16 @@ class Team:
         with self._busy:
             if self._crew is None:
                 self._crew = native.Crew(self.size)
-        run, busy = self._crew.bind(tapes), self._busy
+        crew, busy = self._crew, self._busy
+        run = crew.bind(tapes)
 
         def together() -> bool:
-            if not busy.acquire(blocking=False):
-                return False
-            run()
-            busy.release()
+            if self._crew is not crew or not busy.acquire(blocking=False):
+                return False                        # a forked child has not got the threads
+            try:
+                run()
+            finally:
+                busy.release()
             return True
         return together
 

@@ -1,4 +1,5 @@
 """Lets every test module import check.py and kernels/harness.py by name; skips what needs g++."""
+import os
 import sys
 from pathlib import Path
 
@@ -8,8 +9,22 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "kernels"), str(HERE / "ops"), str(HERE.parent)]
 
 from gpukeras import backend as K  # noqa: E402
-from gpukeras import devices  # noqa: E402
+from gpukeras import devices, native  # noqa: E402
 from gpukeras.devices.choose import Choice  # noqa: E402
+
+# What numba compiles takes over at a moment that depends on the machine, and compiling takes longer
+# than most tests: only those run it that ask for `compiled`.
+os.environ["NUMBA_DISABLE_JIT"] = "1"
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """A test that asks for it, and the programs it starts, may run what numba compiles."""
+    numba = pytest.importorskip("numba")
+    monkeypatch.delenv("NUMBA_DISABLE_JIT")
+    numba.config.reload_config()
+    yield native
+    native.settle()
 
 
 @pytest.fixture(params=["cpu", "emu"])

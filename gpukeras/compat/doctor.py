@@ -156,7 +156,7 @@ def convert(path, target):
 
 def info():
     """Print versions, the device that will be used, and why."""
-    from .. import blas
+    from .. import blas, native
     from ..devices.choose import choose
     from ..models.h5_layout import KERAS_VERSION
     print(f"gpukeras      API of Keras {KERAS_VERSION}")
@@ -169,3 +169,4 @@ def info():
     choice = choose()
     print(f"device        {choice.name}: {choice.reason}")
     print(f"CPU products  {blas.info()}")
+    print(f"CPU compiled  {native.info()}")

@@ -26,17 +26,32 @@ from time import perf_counter
 import numpy as np
 
 from ..denormals import flushing
-from .tape import CALL, Tape, skip, write
+from .tape import CALL, Tape, reads_ufuncs, skip, write
 
 SPIN = 150e-6                 # seconds
 _waiting: queue.SimpleQueue | None = None
 
 
-@lru_cache(None)
 def available() -> bool:
     """Whether numba may compile here."""
-    return (importlib.util.find_spec("numba") is not None
-            and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0")
+    return _is_installed() and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+
+
+@lru_cache(None)
+def _is_installed() -> bool:
+    return (sys.implementation.name == "cpython"
+            and importlib.util.find_spec("numba") is not None)
+
+
+def info() -> str:
+    """What is compiled, in a few words."""
+    if not _is_installed():
+        return "no (pip install 'gpukeras[numba]')"
+    if not available():
+        return "no (NUMBA_DISABLE_JIT)"
+    if not reads_ufuncs():
+        return "chains of elementwise operations only (unknown layout of NumPy's functions)"
+    return "calls and chains" if threads() else "calls and chains, each on one thread"
 
 
 @lru_cache(None)
@@ -144,7 +159,15 @@ def soon(work: Callable[[], object]) -> None:
         thread = threading.Thread(target=_work, args=(_waiting,), daemon=True)
         thread.start()
         atexit.register(_stop, _waiting, thread)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_forget)
     _waiting.put(work)
+
+
+def _forget() -> None:
+    """A forked child has not got the thread."""
+    global _waiting
+    _waiting = None
 
 
 def _work(waiting: queue.SimpleQueue) -> None:
@@ -155,6 +178,14 @@ def _work(waiting: queue.SimpleQueue) -> None:
         work()
 
 
+def settle() -> None:
+    """Wait until all that was to be compiled so far is."""
+    if _waiting is not None:
+        done = threading.Event()
+        _waiting.put(done.set)
+        done.wait()
+
+
 def _stop(waiting: queue.SimpleQueue, thread: threading.Thread) -> None:
     """At exit: drop what waits, and let what is being compiled end (LLVM must not be cut off)."""
     try:
@@ -163,7 +194,8 @@ def _stop(waiting: queue.SimpleQueue, thread: threading.Thread) -> None:
     except queue.Empty:
         pass
     waiting.put(None)
-    thread.join()
+    thread.join(60)                                 # for ever, where a fork has caught numba's lock
 
 
-__all__ = ["CALL", "Crew", "Tape", "available", "compiled", "player", "skip", "soon", "write"]
+__all__ = ["CALL", "Crew", "Tape", "available", "compiled", "info", "player", "settle", "skip",
+           "soon", "write"]

@@ -32,9 +32,8 @@ def test_without_numba_the_calls_are_made_one_by_one(monkeypatch):
 
 
 @pytest.fixture
-def made(monkeypatch):
+def made(monkeypatch, compiled):
     """The compiled loops that were bound; all sizes are compiled."""
-    pytest.importorskip("numba")
     if host_loops.library() is None:
         pytest.skip("needs an OpenBLAS")
     found, keep = [], host_loops._Loop.__init__

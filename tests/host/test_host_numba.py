@@ -13,7 +13,7 @@ from gpukeras.ops.fused import Fused, FusedStep as Step
 from gpukeras.ops.random import Dropout
 from gpukeras.team import Team
 
-pytest.importorskip("numba")
+pytestmark = pytest.mark.usefixtures("compiled")
 
 SHAPE = (37, 24)
 ADAM = (Step(m.Mul(), (2, 5)), Step(m.Mul(), (1, 6)), Step(m.Add(), (9, 10)),

@@ -14,7 +14,7 @@ from gpukeras.native import tape
 from gpukeras.ops import host_conv_pool
 from gpukeras.team import Team, in_turn
 
-numba = pytest.importorskip("numba")
+pytestmark = pytest.mark.usefixtures("compiled")
 
 RNG = np.random.default_rng(0)
 
