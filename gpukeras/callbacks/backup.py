@@ -96,7 +96,8 @@ class BackupAndRestore(Callback):
             if callable(getattr(callback, "set_state", None)):
                 callback.set_state(memory)
             else:
-                callback.__dict__.update(memory)
+                for name, value in memory.items():
+                    setattr(callback, name, value)
         if self._training.feed.random_is_kept:
             _set_random_states(state["random"])
 

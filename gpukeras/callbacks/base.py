@@ -233,7 +233,43 @@ class CallbackList:
         return iter(self.callbacks)
 
 
-class BatchLogs(dict):
+# What the metrics of these short names were called in logs before Keras 2.3.
+_BEFORE = {"acc": "accuracy", "mean_absolute_error": "mae", "mean_squared_error": "mse",
+           "mean_absolute_percentage_error": "mape", "mean_squared_logarithmic_error": "msle",
+           "cosine_proximity": "cosine"}
+
+
+class Logs(dict):
+    """Values by name, which scripts from before Keras 2.3 find by their names of then.
+
+    `logs["val_acc"]` is `logs["val_accuracy"]` where there is no "val_acc".
+    """
+
+    def _name(self, name):
+        """The name under which it is here: `name`, or what became of it."""
+        if dict.__contains__(self, name) or not isinstance(name, str):
+            return name
+        for old, new in _BEFORE.items():
+            if name == old or name.endswith("_" + old):
+                return name[:-len(old)] + new
+        return name
+
+    def __missing__(self, name):
+        if name not in self:
+            raise KeyError(name)
+        return dict.__getitem__(self, self._name(name))
+
+    def get(self, name, default=None):
+        return self[name] if name in self else default
+
+    def __contains__(self, name):
+        return dict.__contains__(self, self._name(name))
+
+    def __reduce__(self):
+        return dict, (dict(self),)                 # read where there is no gpukeras
+
+
+class BatchLogs(Logs):
     """Logs of one step whose values stay on the device until a callback asks for one.
 
     # Arguments
@@ -260,13 +296,8 @@ class BatchLogs(dict):
             self.fetch()
         return dict.__getitem__(self, name)
 
-    def get(self, name, default=None):
-        if not dict.__contains__(self, name):
-            self.fetch()
-        return dict.get(self, name, default)
-
     def __contains__(self, name):
-        return dict.__contains__(self, name) or dict.__contains__(self.fetch(), name)
+        return dict.__contains__(self, name) or Logs.__contains__(self.fetch(), name)
 
     def __iter__(self):
         return dict.__iter__(self.fetch())

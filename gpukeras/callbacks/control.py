@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from .. import backend as K
-from .base import Callback
+from .base import Callback, Logs
 
 
 class Monitor:
@@ -147,7 +147,7 @@ class ModelCheckpoint(Callback):
 
     def _path(self, epoch, logs):
         try:
-            return self.filepath.format(epoch=epoch + 1, **logs)
+            return self.filepath.format_map(Logs(logs, epoch=epoch + 1))
         except KeyError as error:
             raise KeyError(f"ModelCheckpoint cannot fill in {self.filepath!r}: there is no {error} "
                            f"in the logs, only epoch, {', '.join(logs)}") from None

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..utils.generic_utils import Progbar
 from ..utils.io_utils import atomic_write
-from .base import BatchLogs, Callback
+from .base import BatchLogs, Callback, Logs
 
 
 class BaseLogger(Callback):
@@ -102,6 +102,14 @@ class History(Callback):
 
     def on_train_begin(self, logs=None):
         self.epoch, self.history = [], {}
+
+    @property
+    def history(self):
+        return self._history
+
+    @history.setter
+    def history(self, values):
+        self._history = Logs(values)
 
     def on_epoch_end(self, epoch, logs=None):
         self.epoch.append(epoch)

@@ -147,6 +147,13 @@ def as_list(data, names, kind):
     return [as_array(x, kind, name) for x, name in zip(data, names, strict=True)]
 
 
+def not_needed(y):
+    """None, in place of targets for a model none of whose outputs has a loss."""
+    if y is not None and len(y):
+        warnings.warn("No output of this model has a loss: the targets (y) are left alone.",
+                      stacklevel=5)
+
+
 def _of_dict(data, name, names, kind):
     if name not in data:
         near = nearest_names(name, [str(key) for key in data])

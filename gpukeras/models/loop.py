@@ -5,7 +5,7 @@ import sys
 import numpy as np
 
 from ..callbacks import BackupAndRestore, CallbackList, History, ProgbarLogger
-from ..callbacks.base import BatchLogs
+from ..callbacks.base import BatchLogs, Logs
 from ..utils.generic_utils import Progbar
 from .feed import together
 
@@ -60,7 +60,7 @@ def fit(model, feed, validation, *, epochs, verbose, callbacks, initial_epoch=0,
             if validation is not None and finished and due(validation_freq, epoch):
                 found = evaluate(model, validation, callbacks=callbacks)
                 logs = {"val_" + name: value for name, value in found.items()}
-            callbacks.on_epoch_end(epoch, {**logs, **averages})
+            callbacks.on_epoch_end(epoch, Logs(logs, **averages))
             for backup in backups:
                 backup.save(epoch)
             if owner.stop_training:

@@ -259,7 +259,7 @@ class Model(GeneratorMethods, Network):
         outputs = self._compiled.fed
         names = [out.name for out in outputs]
         xs = self._inputs(x)
-        ys = data.as_list(y, names, "target")
+        ys = data.as_list(y if self._compiled.outputs else data.not_needed(y), names, "target")
         for target, name in zip(ys, names, strict=True):
             if target is None:
                 data.fail(f"No targets provided for output {name!r} of model {self.name}, which "

@@ -127,7 +127,8 @@ def ask_to_proceed_with_overwrite(filepath):
 class _PlainUnpickler(pickle.Unpickler):
     """Makes arrays and plain values, so that a file cannot run anything."""
 
-    _ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
+    _ALLOWED = {("builtins", "dict"), ("_codecs", "encode"), ("numpy", "ndarray"),
+                ("numpy", "dtype"),
                 ("numpy._core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "scalar"),
                 ("numpy._core.numeric", "_frombuffer")}
 

@@ -160,6 +160,18 @@ def test_metrics_names_grow_with_what_is_known():
     assert model.metrics_names == ["loss", "mae"]
 
 
+def test_targets_are_left_alone_where_no_output_has_a_loss():
+    x = L.Input((3,))
+    model = Model(x, L.Dense(3)(x))
+    model.add_loss(K.mean(K.square(model.output - x)))
+    model.compile("sgd", loss=None)
+    before = np.mean((model.predict(X) - X) ** 2)
+    with pytest.warns(UserWarning, match="No output of this model has a loss"):
+        found = history(model, X, batch_size=20, validation_data=(X, X))
+    np.testing.assert_allclose(found["loss"], [before], rtol=1e-5)
+    np.testing.assert_allclose(found["val_loss"], np.mean((model.predict(X) - X) ** 2), rtol=1e-5)
+
+
 def test_predict_takes_as_many_samples_as_the_first_input_has():
     a, b = L.Input((3,)), L.Input((3,))
     model = Model([a, b], L.add([a, b]))
