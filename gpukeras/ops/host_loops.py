@@ -6,6 +6,7 @@ Python's lock is free meanwhile, so that each thread walks over its rows of the 
 sigmoid are its own, to 2.4 units in the last place, so results differ from those without numba in
 the last bits. They must not depend on when something was compiled: it is done before the first
 call, some three seconds on a machine's first time, half a second (to load numba) in a new process.
+Gradients of large tables (Embedding) are made in the same way.
 """
 from __future__ import annotations
 
@@ -18,9 +19,12 @@ import numpy as np
 
 from .. import native
 from ..blas import library
+from ..team import team
 from .host_block import Run
 
 LEAST = 1 << 14                                     # elements of the states of a sequence
+LEAST_TABLE = 1 << 20                               # of a table whose gradient is wanted
+TYPES = ("float32", "bool", "int64")
 GROUP_ROWS = 64                                     # of a product of gradients of weights
 
 
@@ -36,12 +40,25 @@ def compiled(kind: str, entry: str, sizes: Sequence[int], flags: Sequence[int],
     sizes: rows, steps, units, ..; its arguments are the BLAS, sizes, flags, and for each place
     (array or None, axes ..) the address and the strides along these axes in elements.
     """
-    found = library()
-    there = [x for x, *_ in places if x is not None]
     rows, steps, units = sizes[:3]
-    if found is None or rows * steps * units < LEAST or not native.available():
+    return _bound(kind, entry, [*sizes, *flags], places) if rows * steps * units >= LEAST else None
+
+
+def scatter(table: np.ndarray, idx: np.ndarray, rows: np.ndarray) -> Run | None:
+    """run() that makes table[r] the sum of rows[i] with idx[i] == r, which must be in the table, if
+    it can be had. table (R, D), rows (N, D), idx (N,) int64; parts of the table to threads."""
+    if table.size < LEAST_TABLE:
         return None
-    if any(x.dtype.char not in "f?" or not x.size or x.strides[-1] != x.itemsize for x in there):
+    crew = team()
+    jobs = [_bound("scatter", "add_rows", [part.start, part.stop, table.shape[1], len(idx)],
+                   [(table,), (rows,), (idx,)]) for part in crew.split(len(table))]
+    return None if None in jobs else crew.bind(jobs)
+
+
+def _bound(kind: str, entry: str, numbers: Sequence[int], places: Sequence[tuple]) -> Run | None:
+    found, there = library(), [x for x, *_ in places if x is not None]
+    if found is None or not native.available() or any(
+            x.dtype not in TYPES or not x.size or x.strides[-1] != x.itemsize for x in there):
         return None
     address = _entry(kind, entry)
     if not address:
@@ -51,7 +68,7 @@ def compiled(kind: str, entry: str, sizes: Sequence[int], flags: Sequence[int],
         [x.ctypes.data, *(x.strides[axis] // x.itemsize for axis in axes)])]
     blas = ctypes.cast(found.gemm["f"], ctypes.c_void_p).value
     wide = found.integer is ctypes.c_int64
-    return _Loop(address, np.array([blas, wide, *sizes, *flags, *at], np.int64), there)
+    return _Loop(address, np.array([blas, wide, *numbers, *at], np.int64), there)
 
 
 class _Loop:

@@ -176,9 +176,12 @@ def bind_lstm_whole_grad(op, ins: Arrays, outs: Arrays) -> Run:
     w, r, c = ins[4], ins[5], ins[2]
     steps, rows, units = c.shape
     to_h, to_x = (np.empty((4, units, len(source)), c.dtype) for source in (r, w))
-    front = [partial(np.copyto, to, part) for source, place in (
-        (r, to_h), *([(w, to_x)] if op.inputs else []))
-        for part, to in _halves(source, place.swapaxes(1, 2))]
+    front: list[Run] = []
+    for source, place in ((r, to_h), *([(w, to_x)] if op.inputs else [])):
+        one = np.empty((len(source), units), c.dtype)           # its rows are not a power of 2 apart
+        for gate, to in zip((0, 1, 3, 2), place):
+            front += [partial(np.copyto, one, source[:, gate * units:(gate + 1) * units]),
+                      partial(np.copyto, to, one.T)]
     outs = list(outs)
     sums = [outs.pop(0) for _ in range(2 + op.has_bias)] if op.weights else []
     size, crew = rows * steps * units, team()

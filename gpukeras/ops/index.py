@@ -14,6 +14,7 @@ from ..errors import DtypeError, ShapeError
 from ..graph import Node, Op, Tensor, TensorType, as_tensor, is_float
 from ..graph.halves import values_dtype
 from .broadcast import sum_
+from .host_loops import scatter
 from .math import cast, equal, greater, logical_and
 from .plans import THREADS, arithmetic, c_type, defines, grid_for
 from .record import Fill, In, Kernel, Launch, LaunchPlan, Out, Temp
@@ -154,11 +155,20 @@ class GatherGrad(Op):
         rows = gy.reshape(len(flat), -1) if gy.size else None
         table = out.reshape(out.shape[0], -1) if gy.size else None
 
+        where = np.empty(flat.shape, np.int64)
+        loop = scatter(table, where, rows) if gy.size else None
+
         def run() -> None:
+            if rows is None:
+                out.fill(0)
+                return
+            check_range(flat, len(table))
+            if loop is not None:
+                np.copyto(where, flat)
+                loop()
+                return
             out.fill(0)
-            if rows is not None:
-                check_range(flat, len(table))
-                _add_rows(table, flat, rows)
+            _add_rows(table, flat, rows)
         return run
 
 

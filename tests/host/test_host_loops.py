@@ -4,12 +4,14 @@ import importlib
 import check
 import numpy as np
 import pytest
+from cases_index import CASES as INDEX_ROWS
 from cases_rnn import CASES as ROWS
 
 import gpukeras as keras
 from gpukeras import native
 from gpukeras.ops import host_gru, host_loops, host_lstm, host_whole
 from gpukeras.ops.gru import GruWhole, GruWholeGrad
+from gpukeras.ops.index import GatherGrad
 from gpukeras.ops.lstm import LstmWhole, LstmWholeGrad
 from gpukeras.team import Team
 
@@ -56,6 +58,17 @@ def test_loops_agree_with_the_scan(case, threads, group_rows, made, monkeypatch)
     rows = case.inputs[0]
     rows = rows[1 if isinstance(case.op, (LstmWholeGrad, GruWholeGrad)) else 0]
     assert len(made) == (threads if rows >= 2 * threads else 1)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("case", [c for c in INDEX_ROWS if isinstance(c.op, GatherGrad)], ids=repr)
+def test_gradients_of_tables(case, threads, made, monkeypatch):
+    crew = Team(threads)
+    monkeypatch.setattr(host_loops, "team", lambda: crew)
+    monkeypatch.setattr(host_loops, "LEAST_TABLE", 0)
+    check.check_host(case)
+    empty = not case.arrays("float32")[0].size
+    assert bool(made) != empty
 
 
 @pytest.mark.parametrize("layer", [keras.layers.LSTM, keras.layers.GRU])

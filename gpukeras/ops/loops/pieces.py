@@ -18,20 +18,17 @@ ZERO, ONE, TWO, HALF = f32(0), f32(1), f32(2), f32(0.5)
 
 # ---- memory
 
-@intrinsic
-def at(context, address):
-    """The floats that begin at an address."""
-    def write(target, builder, signature, values):
-        return builder.inttoptr(values[0], target.get_value_type(signature.return_type))
-    return types.CPointer(types.float32)(types.int64), write
+def _pointer(kind):
+    """The numbers that begin at an address."""
+    @intrinsic
+    def pointer(context, address):
+        def write(target, builder, signature, values):
+            return builder.inttoptr(values[0], target.get_value_type(signature.return_type))
+        return types.CPointer(kind)(types.int64), write
+    return pointer
 
 
-@intrinsic
-def bytes_at(context, address):
-    """The bytes that begin at an address."""
-    def write(target, builder, signature, values):
-        return builder.inttoptr(values[0], target.get_value_type(signature.return_type))
-    return types.CPointer(types.uint8)(types.int64), write
+at, bytes_at, wholes_at = map(_pointer, (types.float32, types.uint8, types.int64))
 
 
 @njit(**OPTIONS)
