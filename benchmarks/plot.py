@@ -46,7 +46,7 @@ def draw(record, path):
                    f"{record['threads']} threads, {record['date'][:10]}", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.margins(x=0.15)
+    axes.margins(x=0.15, y=0.01)
     figure.legend(fontsize=7, frameon=False, loc="outside upper center", ncols=5)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -25,7 +25,7 @@ deterministic: bool | str = True
 
 FLAGS = {
     "GPUKERAS_DEVICE": ("", "cpu, gpu or emu (the CUDA path on the CPU); empty: what is there"),
-    "GPUKERAS_DEBUG": ("0", "1 a line a compiled function, 2 its steps, bytes, flops, 3 each pass"),
+    "GPUKERAS_DEBUG": ("0", "1 a line a function, 2 its steps, 3 each pass, 4 fused kernels"),
     "GPUKERAS_CHECK": ("0", "1 runs every step on NumPy as well and names the first that differs"),
     "GPUKERAS_REPLAY": ("1", "0 launches every step itself instead of replaying a captured graph"),
     "GPUKERAS_MATH": ("float32", "float32 or tf32: precision of float32 products on a GPU"),
