@@ -151,6 +151,11 @@ class MpiCommunicator(Communicator):
     # ---- the end of the job, because a rank does not come
 
     def guard(self, check, aside, abort):
+        if self.mpi.Query_thread() < self.mpi.THREAD_MULTIPLE:
+            print(f"gpukeras: nothing ends rank {self.rank}'s waiting for NCCL if another one dies: "
+                  "this MPI lets one thread alone call it (mpi4py.rc.thread_level)",
+                  file=sys.stderr, flush=True)
+            return None
         self._aside.append(aside)
         self._abort.append(abort)
         return Watchdog(self, check)
@@ -178,7 +183,8 @@ class MpiCommunicator(Communicator):
         here = {self.rank, *self._called}
         why = why or next(filter(None, [*self._left.values(), *self._called.values()]), "")
         if self.rank == min(here):
-            absent = ", ".join(str(r) for r in range(self.size) if r not in here)
+            lost = sorted(self._left) or [r for r in range(self.size) if r not in here]
+            absent = ", ".join(map(str, lost))
             when = f"({why})" if why else f"within {self.timeout:g} s"
             who = (f"rank {absent} did not come to {what} {when}: it is stuck, has ended, or runs "
                    "other steps than the rest" if absent else
