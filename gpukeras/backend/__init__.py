@@ -24,6 +24,6 @@ from .nn import (batch_normalization, bias_add, binary_crossentropy, categorical
 from .random import (random_binomial, random_normal, random_normal_variable, random_uniform,
                      random_uniform_variable, truncated_normal)
 from .recurrent import (foldl, foldr, map_fn, rnn)
-from .settings import (backend, epsilon, floatx, get_uid, image_data_format, name_scope,
-                       normalize_data_format, reset_uids, set_epsilon, set_floatx,
-                       set_image_data_format)
+from .settings import (backend, epsilon, floatx, get_uid, image_data_format, image_dim_ordering,
+                       name_scope, normalize_data_format, reset_uids, set_epsilon, set_floatx,
+                       set_image_data_format, set_image_dim_ordering)

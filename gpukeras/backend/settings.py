@@ -74,6 +74,18 @@ def set_image_data_format(data_format):
     _settings()["image_data_format"] = normalize_data_format(data_format)
 
 
+def image_dim_ordering():
+    """As `image_data_format`, in the words of before Keras 2.3: "tf" or "th"."""
+    return "th" if image_data_format() == "channels_first" else "tf"
+
+
+def set_image_dim_ordering(dim_ordering):
+    """Set where images have their channels: "tf" for last, "th" for first."""
+    if dim_ordering not in ("tf", "th"):
+        raise ValueError(f"Unknown dim_ordering: {dim_ordering!r}, expected 'tf' or 'th'")
+    set_image_data_format("channels_first" if dim_ordering == "th" else "channels_last")
+
+
 def normalize_data_format(value):
     """A data format in lower case, checked; None is the global one."""
     data_format = image_data_format() if value is None else str(value).lower()

@@ -1,6 +1,8 @@
 """TensorBoard: logs in its files, written by the package `tensorboard`, without TensorFlow."""
 import os
 import struct
+import sys
+import types
 import zlib
 
 import numpy as np
@@ -144,6 +146,9 @@ class TensorBoard(Callback):
 
 
 def _writer(log_dir):
+    # tensorboard asks for this module when it decides not to use TensorFlow, of which there may be
+    # an installation that is slow to load, or a stand-in
+    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
     try:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
     except ImportError:

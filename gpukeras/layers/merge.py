@@ -1,9 +1,13 @@
 """Layers of several inputs, each with a function of the same name in lower case."""
+import sys
+import types
+import warnings
 from functools import reduce as fold
 
 from .. import backend as K
 from ..utils.generic_utils import is_all_none
 from .base import Layer
+from .core import Lambda, Reshape
 
 
 class _Merge(Layer):
@@ -242,6 +246,45 @@ def dot(inputs, axes, normalize=False, **kwargs):
     """Dot product of two tensors over `axes`, as a layer."""
     return Dot(axes=axes, normalize=normalize, **kwargs)(inputs)
 
+
+class _Module(types.ModuleType):
+    """This module, which before Keras 2.2 was a function: `merge([a, b], mode="concat")`."""
+
+    def __call__(self, inputs, mode="sum", concat_axis=-1, dot_axes=-1, output_shape=None,
+                 output_mask=None, arguments=None, node_indices=None, tensor_indices=None,
+                 name=None):
+        """One tensor of a list of tensors.
+
+        # Arguments
+            mode: "sum", "mul", "ave", "max", "concat", "dot", "cos" (a dot product of vectors of
+                length 1, with a new axis behind the first), or a function of the list.
+            concat_axis: of "concat".
+            dot_axes: of "dot" and "cos".
+            output_shape, output_mask, arguments: of a function, as for Lambda.
+            node_indices, tensor_indices: are not used, tensors know where they come from.
+        """
+        if callable(mode):
+            new = Lambda(mode, output_shape, mask=output_mask, arguments=arguments, name=name)
+        elif mode == "concat":
+            new = Concatenate(concat_axis, name=name)
+        elif mode in ("dot", "cos"):
+            axes = list(dot_axes) if isinstance(dot_axes, tuple) else dot_axes
+            new = Dot(axes, normalize=mode == "cos", name=name)
+        elif mode in _MODES:
+            new = _MODES[mode](name=name)
+        else:
+            raise ValueError(f"merge: unknown mode {mode!r}, expected sum, mul, ave, max, concat, "
+                             "dot, cos or a function")
+        config = "" if not isinstance(new, (Concatenate, Dot)) else (
+            f"axis={new.axis}" if isinstance(new, Concatenate) else f"axes={new.axes}")
+        warnings.warn(f"`merge` went with Keras 2.2. Update your call: `{type(new).__name__}"
+                      f"({config})([...])`", stacklevel=2)
+        y = new(inputs)
+        return Reshape((1, *K.int_shape(y)[1:]))(y) if mode == "cos" else y
+
+
+_MODES = {"sum": Add, "mul": Multiply, "ave": Average, "max": Maximum}
+sys.modules[__name__].__class__ = _Module
 
 __all__ = ["Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract",
            "add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract"]

@@ -322,7 +322,7 @@ def _arguments(cls, args, kwargs):
     if old:
         given = ", ".join(f"{name}s=..." for name in old)
         warnings.warn(f"Update your `{cls.__name__}` call to the Keras 2 API: "
-                      f"`{cls.__name__}({given})`", stacklevel=4)
+                      f"`{cls.__name__}({given})`", stacklevel=3)
     names = ("inputs", "outputs", "name", "trainable", "dtype")
     given_tensors = len(args) >= 2 or "inputs" in kwargs or "outputs" in kwargs
     given = dict(zip(names if given_tensors else names[2:], args))
