@@ -15,13 +15,20 @@ else
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 endif
 
-.PHONY: help train test test-long test-gpu bench bench-gpu kernel house sizes clean
+# tests that have nothing to do on a GPU are left out; processes share the GPU and the compiled kernels
+ON_GPU = -m "not slow and not long" $(addprefix --ignore tests/,host safety test_house.py \
+	test_install.py kernels/test_compile.py parallel/test_hvd.py parallel/test_scaling.py)
+SEVERAL = import xdist; print('-n auto --maxprocesses 8 --dist worksteal')
+T ?= tests/ops tests/layers tests/models
+
+.PHONY: help train test test-long test-gpu rehearse-gpu bench bench-gpu kernel house sizes clean
 
 help:
 	@echo "make train            train a CNN on handwritten digits; writes digits.h5 and pictures"
 	@echo "make test             tests that need no GPU (15 minutes at most on 2 cores)"
 	@echo "make test-long        1,000 kills while saving and 10,000 broken files (about 15 minutes)"
 	@echo "make test-gpu         tests on the GPU: needs an NVIDIA GPU and driver (CUDA 12 or newer)"
+	@echo "make rehearse-gpu     the same without a GPU, on the emulator: T=tests/models (hours for all)"
 	@echo "make bench            CPU benchmark against torch, tf_keras and Keras 3, if installed"
 	@echo "make bench-gpu        GPU benchmark: needs an NVIDIA GPU and driver, and torch to compare with"
 	@echo "make kernel K=NAME    checks of one CUDA kernel or kernel file; on a GPU also its speed"
@@ -44,7 +51,12 @@ test-long: $(DEV)
 
 test-gpu: $(DEV)
 	@$(PY) tools/need_gpu.py "make test-gpu" pytest
-	GPUKERAS_DEVICE=gpu $(PY) -m pytest -m "not slow and not long" --ignore tests/host --ignore tests/test_install.py
+	GPUKERAS_DEVICE=gpu $(PY) -m pytest $(ON_GPU) $$($(PY) -c "$(SEVERAL)" 2>/dev/null)
+
+# the same over a stand-in for CuPy, whose kernels the emulator plays: T=tests/models, say
+rehearse-gpu: $(DEV)
+	GPUKERAS_DEVICE=gpu PYTHONPATH=tests:tests/kernels:tests/devices:$(CURDIR) \
+		$(PY) -m pytest -p gpu_stand_in $(ON_GPU) $(T)
 
 bench: $(DEV)
 	$(PY) benchmarks/compile_time.py

@@ -1,5 +1,7 @@
 """Lets every test module import check.py and kernels/harness.py by name; skips what needs g++."""
 import os
+import functools
+import os
 import sys
 from pathlib import Path
 
@@ -27,10 +29,18 @@ def compiled(monkeypatch):
     native.settle()
 
 
-@pytest.fixture(params=["cpu", "emu"])
+@functools.lru_cache(maxsize=1)
+def _gpu():
+    """One for all tests: its libraries' memory is not asked for again each time."""
+    return devices.make(Choice("cuda", "in a test"))
+
+
+@pytest.fixture(params=["cpu", "cuda" if os.environ.get("GPUKERAS_DEVICE") == "gpu" else "emu"])
 def device(request):
-    """A test that asks for it runs on the host and on the emulated CUDA device, which it gets."""
-    before = devices.use(devices.make(Choice(request.param, "in a test")))
+    """A test that asks for it runs on the host and on the emulated CUDA device, which it gets; with
+    GPUKERAS_DEVICE=gpu on the GPU instead."""
+    before = devices.use(_gpu() if request.param == "cuda"
+                         else devices.make(Choice(request.param, "in a test")))
     K.clear_session()
     yield devices.current()
     K.clear_session()
