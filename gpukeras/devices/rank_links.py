@@ -85,14 +85,14 @@ class NcclLink(HostLink):
         self._fork, self._join = driver.bind_fork(), driver.bind_join()
         self._guard: Any = None
 
-    def bind_sum(self, arrays):
+    def bind_sum(self, arrays: Sequence[DeviceArray]) -> tuple[Calls, Calls]:
         return [self._fork, nccl.bind_sums(self.comm, self.driver, arrays)], [self._join]
 
-    def bind_gather(self, whole):
+    def bind_gather(self, whole: DeviceArray) -> tuple[Calls, Calls]:
         run = nccl.bind_gather(self.comm, self.driver, whole, self.group.rank)
         return [self._fork, run], [self._join]
 
-    def broadcast(self, arrays, root):
+    def broadcast(self, arrays: Sequence[DeviceArray], root: int) -> None:
         def step() -> None:
             self._fork()
             for x in arrays:
@@ -108,7 +108,7 @@ class NcclLink(HostLink):
                                        self.comm.abort)
         return self
 
-    def run(self, step):
+    def run(self, step: Callable[[], None]) -> None:
         if self._guard is None:
             step()
             return
