@@ -1,4 +1,5 @@
 """Loops over time compiled by numba: values of the ops, whole trainings, and their functions."""
+import ctypes
 import importlib
 
 import check
@@ -135,6 +136,23 @@ def test_functions_against_float64(name, ulps, made):
         fill(ends.ctypes.data, out.ctypes.data, ends.size)
         low = -1 if name == "tanh" else 0
         np.testing.assert_allclose(out, [1, low, 1, low, np.nan], atol=1e-37)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_products_are_asked_for_as_cblas_has_them(wide, made):
+    from gpukeras.ops.loops import pieces
+    flag, size, real, place = (ctypes.c_int32, ctypes.c_int64 if wide else ctypes.c_int32,
+                               ctypes.c_float, ctypes.c_void_p)
+    asked = []
+    entry = ctypes.CFUNCTYPE(None, *[flag] * 3, *[size] * 3, real, place, size, place, size, real,
+                             place, size)(lambda *a: asked.append(a))
+    address = ctypes.cast(entry, ctypes.c_void_p).value
+    pieces.product(address, wide, pieces.YES, 300, 100, 64, 1000, 300, 2000, 110, True, 3000, 120)
+    pieces.product(address, wide, pieces.NO, 5, 6, 7, 1000, 8, 2000, 9, False, 3000, 10)
+    assert asked == [                               # the first in two parts, by rows of the result
+        (101, 112, 111, 150, 100, 64, 1.0, 1000, 300, 2000, 110, 1.0, 3000, 120),
+        (101, 112, 111, 150, 100, 64, 1.0, 1600, 300, 2000, 110, 1.0, 3000 + 4 * 150 * 120, 120),
+        (101, 111, 111, 5, 6, 7, 1.0, 1000, 8, 2000, 9, 0.0, 3000, 10)]
 
 
 def test_a_loop_is_played_from_a_tape(made):
