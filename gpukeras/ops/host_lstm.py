@@ -178,7 +178,7 @@ def bind_lstm_whole_grad(op, ins: Arrays, outs: Arrays) -> Run:
     to_h, to_x = (np.empty((4, units, len(source)), c.dtype) for source in (r, w))
     front: list[Run] = []
     for source, place in ((r, to_h), *([(w, to_x)] if op.inputs else [])):
-        one = np.empty((len(source), units), c.dtype)           # its rows are not a power of 2 apart
+        one = np.empty((len(source), units), c.dtype)           # no power of 2 between its rows
         for gate, to in zip((0, 1, 3, 2), place):
             front += [partial(np.copyto, one, source[:, gate * units:(gate + 1) * units]),
                       partial(np.copyto, to, one.T)]

@@ -2,6 +2,7 @@
 
 We launch and meet by MPI (mpi4py); what is here is only what training needs of it.
 """
+import functools
 import os
 import signal
 import sys
@@ -90,11 +91,14 @@ class MpiCommunicator(Communicator):
         self.mpi, self.world, self.timeout = mpi, mpi.COMM_WORLD, timeout
         self.rank, self.size = self.world.Get_rank(), self.world.Get_size()
         self.asked = None                # when mpirun asked this process to end
-        self._called, self._failing = {}, threading.Lock()      # rank that waits -> why it ends
+        self._called, self._left = {}, {}      # ranks that wait, that have left -> why the job ends
+        self._failing = threading.Lock()
         self._aside, self._abort = [], []
         self.channels = self.world, self.world.Dup()
         here = self.world.Split_type(mpi.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = here.Get_rank(), here.Get_size()
+        if self.size > 1:
+            sys.excepthook = functools.partial(self._leave, sys.excepthook)
 
     def allreduce(self, array):
         self._wait(self.world.Iallreduce(self.mpi.IN_PLACE, _plain(array)), "an allreduce")
@@ -147,6 +151,11 @@ class MpiCommunicator(Communicator):
     # ---- the end of the job, because a rank does not come
 
     def guard(self, check, aside, abort):
+        if self.mpi.Query_thread() < self.mpi.THREAD_MULTIPLE:
+            print(f"gpukeras: nothing ends rank {self.rank}'s waiting for NCCL if another one dies: "
+                  "this MPI lets one thread alone call it (mpi4py.rc.thread_level)",
+                  file=sys.stderr, flush=True)
+            return None
         self._aside.append(aside)
         self._abort.append(abort)
         return Watchdog(self, check)
@@ -154,8 +163,9 @@ class MpiCommunicator(Communicator):
     def is_called(self):
         """Whether a rank whose time has run out asks who else waits."""
         while (message := self.world.improbe(tag=_WAITING)) is not None:
-            self._called.update([message.recv()])
-        return bool(self._called)
+            rank, why, waits = message.recv()
+            (self._called if waits else self._left)[rank] = why
+        return bool(self._called or self._left)
 
     def fail(self, what, why=""):
         """Names the ranks that do not wait as we do, has one of the others save, ends the job.
@@ -165,16 +175,16 @@ class MpiCommunicator(Communicator):
             why: what is known, if it is not that the time is over.
         """
         self._only_one()
-        sent = [self.world.isend((self.rank, why), r, _WAITING) for r in range(self.size)
-                if r != self.rank]
+        sent = self._tell(why, True)
         until = time.monotonic() + 2.0
         while time.monotonic() < until:
             self.is_called()
             time.sleep(0.01)
         here = {self.rank, *self._called}
-        why = why or next(filter(None, self._called.values()), "")
+        why = why or next(filter(None, [*self._left.values(), *self._called.values()]), "")
         if self.rank == min(here):
-            absent = ", ".join(str(r) for r in range(self.size) if r not in here)
+            lost = sorted(self._left) or [r for r in range(self.size) if r not in here]
+            absent = ", ".join(map(str, lost))
             when = f"({why})" if why else f"within {self.timeout:g} s"
             who = (f"rank {absent} did not come to {what} {when}: it is stuck, has ended, or runs "
                    "other steps than the rest" if absent else
@@ -183,6 +193,24 @@ class MpiCommunicator(Communicator):
             self._rescue()
         else:
             time.sleep(_SAVING)          # the one that saves ends the job, when it has
+        del sent
+        self._stop()
+
+    def _tell(self, why, waits):
+        return [self.world.isend((self.rank, why, waits), r, _WAITING) for r in range(self.size)
+                if r != self.rank]
+
+    def _leave(self, show, kind, error, trace):
+        """For an error that nobody catches: tells the others, who save and end the job."""
+        show(kind, error, trace)
+        if _current is not self or not issubclass(kind, Exception):
+            return
+        self._only_one()
+        sent = self._tell(f"{kind.__name__}: {error}", False)
+        until = time.monotonic() + _SAVING
+        while time.monotonic() < until and len(self._left) < self.size - 1:
+            self.is_called()                 # if all have left, nobody is there to save
+            time.sleep(0.01)
         del sent
         self._stop()
 

@@ -312,3 +312,20 @@ def test_a_hanging_rank_is_named_after_the_time_out(tmp_path):
     code, words, end = job(3, tmp_path / "out", 10, 15, "hang", 2, 3)
     assert code != 0 and since_trouble(words, end) < 30
     assert "rank 2 did not come to a step of training within 5 s" in words
+
+
+def test_an_error_of_one_rank_ends_the_job_at_once(tmp_path):
+    """Not after the time-out: the others wait for up to 100 s, here."""
+    saved = tmp_path / "last.h5"
+    code, words, end = job(3, tmp_path / "out", 10, 15, "raise", 1, 3, LAST=str(saved),
+                           TIMEOUT="100")
+    assert code != 0 and since_trouble(words, end) < 30
+    assert words.count("Traceback") == 1
+    assert "rank 1 did not come to a step of training (RuntimeError: this went wrong)" in words
+    assert K.get_value(models.load_model(saved).optimizer.iterations) == 3
+
+
+def test_an_error_of_all_ranks_ends_the_job_at_once(tmp_path):
+    code, words, end = job(2, tmp_path / "out", 10, 16, "raise", "0,1", 3, TIMEOUT="100")
+    assert code != 0 and since_trouble(words, end) < 10
+    assert words.count("Traceback") == 2

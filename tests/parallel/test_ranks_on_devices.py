@@ -128,6 +128,12 @@ def test_waiting_for_nccl_ends_with_the_name_and_a_saved_model(tmp_path, how, sa
     assert K.get_value(models.load_model(saved).optimizer.iterations) == 3
 
 
+def test_an_mpi_without_threads_is_told_of(tmp_path):
+    found, words = trained(2, tmp_path, "mlp", FAKE_NCCL="on", MPI4PY_RC_THREAD_LEVEL="serialized")
+    assert found["messages"] >= 50
+    assert all(f"nothing ends rank {rank}'s waiting for NCCL" in words for rank in range(2))
+
+
 def test_mpirun_ends_ranks_that_wait_for_nccl(tmp_path):
     code, words, end = job(3, tmp_path / "out", 10, 15, "nccl-kill", 1, 3, FAKE_NCCL="on")
     assert code != 0 and since_trouble(words, end) < 30, words

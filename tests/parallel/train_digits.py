@@ -1,9 +1,9 @@
 """One rank of a job: trains an MLP on this rank's rows and writes what came out.
 
-python train_digits.py OUT STEPS BATCH [HOW RANK STEP]
+python train_digits.py OUT STEPS BATCH [HOW RANKS STEP]
 
-HOW: what happens to that rank before that step: kill, hang; with FAKE_NCCL (see fake_gpus.py) also
-in a message of it: nccl-kill, nccl-hang, nccl-break.
+HOW: what happens to these ranks before that step: kill, hang, raise; with FAKE_NCCL (see
+fake_gpus.py) also in a message of theirs: nccl-kill, nccl-break.
 """
 import os
 import signal
@@ -46,14 +46,16 @@ def main(out, steps, batch, how=None, victim=None, when=None):
     def trouble(number, logs):
         if number != int(when):
             return
-        hvd.init().timeout = 5.0
-        if hvd.rank() == int(victim):
+        hvd.init().timeout = float(os.environ.get("TIMEOUT", 5))
+        if str(hvd.rank()) in victim.split(","):
             print(f"trouble at {time.time()}", flush=True)
             if how.startswith("nccl-"):
                 nccl.trouble = how[5:]
                 return
             if how == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if how == "raise":
+                raise RuntimeError("this went wrong")
             time.sleep(1000)
 
     extra = [LambdaCallback(on_batch_begin=trouble)] if when else []
