@@ -152,8 +152,8 @@ class MpiCommunicator(Communicator):
 
     def guard(self, check, aside, abort):
         if self.mpi.Query_thread() < self.mpi.THREAD_MULTIPLE:
-            print(f"gpukeras: nothing ends rank {self.rank}'s waiting for NCCL if another one dies: "
-                  "this MPI lets one thread alone call it (mpi4py.rc.thread_level)",
+            print(f"gpukeras: nothing ends rank {self.rank}'s waiting for NCCL if another one "
+                  "dies: this MPI lets one thread alone call it (mpi4py.rc.thread_level)",
                   file=sys.stderr, flush=True)
             return None
         self._aside.append(aside)
