@@ -40,7 +40,7 @@ def train(seed):
     model.compile({optimizer!r}, 'mse')
     rng = np.random.default_rng(seed)
     x, y = rng.random({shape}, dtype='float32'), rng.random(({shape}[0], 5), dtype='float32')
-    for _ in range(4):
+    for _ in range(3):
         for _ in range(8):
             model.train_on_batch(x, y)
         native.settle()
@@ -73,8 +73,7 @@ def printed(name, threads, fork=False, plain=False):
     return done.stdout.split()
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name, threads", [("dense", 1), ("dense", 3), ("convolutions", 2)])
 def test_weights_are_those_of_numpys_calls(name, threads, compiled):
     assert printed(name, threads) == printed(name, threads, plain=True)
 
