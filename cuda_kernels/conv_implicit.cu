@@ -63,7 +63,7 @@ template <class Reader, int G, bool WHOLE, int ROW> struct Share {
 #pragma unroll
         for (int s = 0; s < Reader::SLOTS; ++s) {
             if (WHOLE) {
-                const T* p = from.at(g, s, 0);
+                const T* p = address(from, g, s, 0);
                 if (p && from.mine(s)) {
                     const Sixteen all = *(const Sixteen*)p;
 #pragma unroll
@@ -75,7 +75,7 @@ template <class Reader, int G, bool WHOLE, int ROW> struct Share {
             } else {
 #pragma unroll
                 for (int e = 0; e < G; ++e) {
-                    const T* p = from.at(g, s, WHOLE ? 0 : e);
+                    const T* p = address(from, g, s, WHOLE ? 0 : e);
                     held[s][e] = p && from.mine(s) ? *p : (T)0.f;
                 }
             }

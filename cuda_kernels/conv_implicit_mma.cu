@@ -84,8 +84,11 @@ template <class Reader, int PITCH, bool ASYNC = Reader::PIECE * sizeof(T) >= 4> 
             if (!Reader::mine(s)) continue;
             T* to = place<Reader, PITCH>(tile, s);
 #pragma unroll
-            for (int e = 0; e < Reader::EACH; ++e)
-                copy_async<Reader::PIECE * sizeof(T)>(to + e * Reader::PIECE, from.at(g, s, e));
+            for (int e = 0; e < Reader::EACH; ++e) {
+                const Spot at = from.spot(g, s, e);
+                copy_async<Reader::PIECE * sizeof(T)>(to + e * Reader::PIECE, from.from + at.by,
+                                                      at.there);
+            }
         }
     }
     __device__ __forceinline__ void put(T*) {}
@@ -100,7 +103,7 @@ template <class Reader, int PITCH> struct Share<Reader, PITCH, false> {
             if (!Reader::mine(s)) continue;
 #pragma unroll
             for (int e = 0; e < G; e += 2) {
-                const T *p = from.at(g, s, e), *q = from.at(g, s, e + 1);
+                const T *p = address(from, g, s, e), *q = address(from, g, s, e + 1);
                 held[s].v[e / 2] = (p ? bits(*p) : 0u) | (q ? bits(*q) : 0u) << 16;
             }
         }

@@ -29,16 +29,20 @@
 // groups, or conv_implicit_mma.cu takes the product.
 //
 // Counted, by NVRTC 13 and by hand; not yet run on a GPU. Clocks of the tensor cores (2048 products
-// of 16 bits each) and of shared memory (128 bytes each) for one instruction's k:
-//   tile      registers  blocks  shared memory     products  reads + writes  ceiling
-//   128x256   254        1       193 KB, 4 stages  256       160 + 96        1.0
-//   256x128   254        1       193 KB, 4 stages  256       192 + 96        0.89
-//   128x128   128        2        97 KB, 3 stages  128        96 + 64        0.8
-//   128x64    112        2        97 KB, 4 stages   64        64 + 48        0.57
-//   64x128    164        3        73 KB, 3 stages   64        48 + 48        0.67
-// mma.sync has about 0.6 of wgmma's rate on Hopper. Caches deliver perhaps 30 bytes a clock to a
-// multiprocessor, and 128x256 asks for 48, 128x128 for 64: the share of the gather that hits the
-// first level (.cg does not look there) and two blocks of a cluster would be the next to try.
+// of 16 bits each) and of shared memory (128 bytes each) for one instruction's k; instructions of
+// a k-tile (4 such) in one of the four schedulers, where the tensor cores take 4 times `products`:
+// forward and data gradient of 16 bits, in parentheses the weight gradient and (TF32) forward.
+//   tile     registers blocks shared memory    products reads + writes ceiling instructions
+//   128x256  254       1      193 KB, 4 stages 256      160 + 96       1.0     338 (422, 500)
+//   256x128  254       1      193 KB, 4 stages 256      192 + 96       0.89    394 (616, 502)
+//   128x128  128       2       97 KB, 3 stages 128       96 + 64       0.8     300 (368, 410)
+//   128x64   168       3       73 KB, 3 stages  64       64 + 48       0.57    198 (308, 250)
+//   64x128   168       3       73 KB, 3 stages  64       48 + 48       0.67    163 (204, 244)
+// TF32's weight gradient is short of schedulers in the small tiles: 557 of 256 clocks in 128x64,
+// 762 of 1024 in 128x256. mma.sync has about 0.6 of wgmma's rate on Hopper. Caches deliver perhaps
+// 30 bytes a clock to a multiprocessor, and 128x256 asks for 48, 128x128 for 64: the share of the
+// gather that hits the first level (.cg does not look there) and two blocks of a cluster would be
+// the next to try.
 #include "implicit.cuh"
 #include "mma.cuh"
 #include "wgmma.cuh"
@@ -109,18 +113,19 @@ __device__ __forceinline__ void fill(const Reader& from, const Gather& g, char* 
 #pragma unroll
     for (int s = 0; s < Reader::SLOTS; ++s) {
         if (!Reader::mine(s)) continue;
-        const T* p = from.at(g, s, 0);
+        const Spot at = from.spot(g, s, 0);
+        const T* p = from.from + at.by;
         if constexpr (Reader::K_INNER) {
-            copy_async<16>(tile + along_k(Reader::row(s), Reader::k() / G), p);
+            copy_async<16>(tile + along_k(Reader::row(s), Reader::k() / G), p, at.there);
         } else if constexpr (!WIDE) {
-            copy_async<16>(tile + along_rows(Reader::row(), Reader::k(s)), p);
+            copy_async<16>(tile + along_rows(Reader::row(), Reader::k(s)), p, at.there);
         } else {
             const int k = Reader::k(s);
 #pragma unroll
             for (int e = 0; e < G; ++e) {
                 const int word = Reader::order(e);
-                copy_async<4>(tile + along_k(Reader::row() + word, k / G) + k % G * 4,
-                              p ? p + word : p);
+                copy_async<4>(tile + along_k(Reader::row() + word, k / G) + k % G * 4, p + word,
+                              at.there);
             }
         }
     }
@@ -139,7 +144,8 @@ __device__ __forceinline__ void add(Sums& sums, unsigned at, int group) {
     constexpr bool TURNED_A = !WIDE && !ReaderA::K_INNER, TURNED_B = !WIDE && !ReaderB::K_INNER;
     constexpr int TO_64_ROWS = BK / 8 * PATTERN;                        // of a turned operand
     constexpr int STEP_A = TURNED_A ? 2 * PATTERN : 32, STEP_B = TURNED_B ? 2 * PATTERN : 32;
-    const unsigned a = at + group * (DOWN * 64 * LINE), b = at + BM * LINE;
+    const u64 a = descriptor(at + group * (DOWN * 64 * LINE), TO_64_ROWS, PATTERN),
+              b = descriptor(at + BM * LINE, TO_64_ROWS, PATTERN);
     static_assert(TO_64_ROWS == 64 * LINE || WIDE, "both layouts: 64 rows are 64 lines");
 #pragma unroll
     for (int i = 0; i < DOWN; ++i) sums_fence(sums.v[i]);
@@ -147,9 +153,8 @@ __device__ __forceinline__ void add(Sums& sums, unsigned at, int group) {
     for (int k = 0; k < BK / KK; ++k)
 #pragma unroll
         for (int i = 0; i < DOWN; ++i)
-            wgmma<TURNED_A, TURNED_B>(
-                sums.v[i], descriptor(a + i * 64 * LINE + k * STEP_A, TO_64_ROWS, PATTERN),
-                descriptor(b + k * STEP_B, TO_64_ROWS, PATTERN), T());
+            wgmma<TURNED_A, TURNED_B>(sums.v[i], further(a, i * 64 * LINE + k * STEP_A),
+                                      further(b, k * STEP_B), T());
     wgmma_commit();
 }
 

@@ -9,9 +9,9 @@
 // gradient of a strided convolution the pixels of one axis fall into `stride` phases; within one
 // phase it is such a gather too, with the taps first_tap, first_tap + tap_step, ... of the kernel.
 //
-// A reader hands out, per k-tile, the addresses of the groups of G elements that this thread moves
-// to shared memory: one for each PIECE of elements that lie side by side (PIECE divides the
-// channels). A null address stands for zero: padding or beyond the edge.
+// A reader hands out, per k-tile, the spots of the groups of G elements that this thread moves to
+// shared memory: one for each PIECE of elements that lie side by side (PIECE divides the channels).
+// What is not there stands for zero: padding or beyond the edge.
 #pragma once
 #include "division.cuh"
 
@@ -120,13 +120,17 @@ struct Corner {
     }
 };
 
-template <class S>
-__device__ __forceinline__ const S* address(const S* from, const Gather& g, const Corner& c,
-                                            const Move& m) {
+// Where a piece lies: `by` elements from the array's first, or nowhere.
+struct Spot {
+    int by;
+    bool there;
+};
+
+__device__ __forceinline__ Spot spot_of(const Gather& g, const Corner& c, const Move& m) {
     bool inside = (unsigned)(c.h + m.h) < (unsigned)g.size[1] &&
                   (unsigned)(c.w + m.w) < (unsigned)g.size[2];
     if (RANK > 2) inside = inside && (unsigned)(c.d + m.d) < (unsigned)g.size[0];
-    return inside ? from + (c.at + m.by) : nullptr;
+    return Spot{c.at + m.by, inside};
 }
 
 // ---------------------------------------------------------------- who moves which group of a tile
@@ -174,8 +178,8 @@ template <class S, class Tile, int G, int PIECE_> struct PlaceReader : Tile {
             move[e].set(g, turn, k, k < turn.k);
         }
     }
-    __device__ __forceinline__ const S* at(const Gather& g, int slot, int e) const {
-        return address(from, g, corner[slot], move[e]);
+    __device__ __forceinline__ Spot spot(const Gather& g, int slot, int e) const {
+        return spot_of(g, corner[slot], move[e]);
     }
 };
 
@@ -202,8 +206,8 @@ template <class S, class Tile, int G, int PIECE_> struct TapReader : Tile {
             corner[s].set(g, turn, k, k < end);
         }
     }
-    __device__ __forceinline__ const S* at(const Gather& g, int slot, int e) const {
-        return address(from, g, corner[slot], move[e]);
+    __device__ __forceinline__ Spot spot(const Gather& g, int slot, int e) const {
+        return spot_of(g, corner[slot], move[e]);
     }
 };
 
@@ -211,14 +215,13 @@ template <class S, class Tile, int G, int PIECE_> struct TapReader : Tile {
 template <class S, class Tile, int G, int PIECE_> struct MatrixReader : Tile {
     static constexpr int PIECE = PIECE_, EACH = G / PIECE;
     const S* from;
-    int left, end, k0;
-    __device__ __forceinline__ MatrixReader(const S* w, const Gather& g, int n0, int k_end)
-        : from(w + n0 + Tile::row()), left(g.columns - n0 - Tile::row()), end(k_end), k0(0) {}
+    int column, end, k0;
+    __device__ __forceinline__ MatrixReader(const S* w, const Gather&, int n0, int k_end)
+        : from(w), column(n0 + Tile::row()), end(k_end), k0(0) {}
     __device__ __forceinline__ void seek(const Gather&, const Turn&, int k) { k0 = k; }
-    __device__ __forceinline__ const S* at(const Gather& g, int slot, int e) const {
-        const int k = k0 + Tile::k(slot);
-        const int by = e * PIECE;
-        return k < end && by < left ? from + (k * g.columns + by) : nullptr;
+    __device__ __forceinline__ Spot spot(const Gather& g, int slot, int e) const {
+        const int k = k0 + Tile::k(slot), n = column + e * PIECE;
+        return Spot{k * g.columns + n, k < end && n < g.columns};
     }
 };
 
@@ -226,10 +229,10 @@ template <class S, class Tile, int G, int PIECE_> struct MatrixReader : Tile {
 template <class S, class Tile, int G, int PIECE_> struct WeightReader : Tile {
     static constexpr int PIECE = PIECE_, EACH = G / PIECE;
     const S* from;
-    int left;
+    int first, left; // row 0 of this thread; rows of the matrix from there on
     int move[EACH];  // -1: beyond the last k
     __device__ __forceinline__ WeightReader(const S* w, const Gather& g, int n0)
-        : from(w + (i64)(n0 + Tile::row(0)) * g.inner), left(g.columns - n0 - Tile::row(0)) {}
+        : from(w), first((n0 + Tile::row(0)) * g.inner), left(g.columns - n0 - Tile::row(0)) {}
     __device__ __forceinline__ void seek(const Gather& g, const Turn& turn, int k0) {
 #pragma unroll
         for (int e = 0; e < EACH; ++e) {
@@ -247,8 +250,15 @@ template <class S, class Tile, int G, int PIECE_> struct WeightReader : Tile {
             move[e] = k < turn.k ? flat * g.columns * g.inner + f : -1;
         }
     }
-    __device__ __forceinline__ const S* at(const Gather& g, int slot, int e) const {
+    __device__ __forceinline__ Spot spot(const Gather& g, int slot, int e) const {
         const int down = slot * Tile::STEP;
-        return move[e] >= 0 && down < left ? from + (down * g.inner + move[e]) : nullptr;
+        return Spot{first + move[e] + down * g.inner, move[e] >= 0 && down < left};
     }
 };
+
+// The address of a piece, or null.
+template <class Reader>
+__device__ __forceinline__ auto address(const Reader& reader, const Gather& g, int slot, int e) {
+    const Spot at = reader.spot(g, slot, e);
+    return at.there ? reader.from + at.by : nullptr;
+}

@@ -1,6 +1,6 @@
 // mma.cuh - tensor cores and asynchronous copies: inline PTX, or the emulator's own versions.
 //
-// copy_async<BYTES>     global -> shared, 16, 8 or 4 bytes; zeros where `from` is null      sm_80+
+// copy_async<BYTES>     global -> shared, 16, 8 or 4 bytes; zeros where not `there`         sm_80+
 // copies_commit/wait    groups of copies; wait<N>: all but the N last groups have arrived
 // load_matrices         four 8x8 matrices of 16 bits (or 8x4 of 32) from rows of 16 bytes sm_75+
 // load_matrices_turned  the same transposed, 16 bits only
@@ -31,13 +31,13 @@ struct __align__(16) Bits128 {
 };
 
 template <int BYTES>
-__device__ __forceinline__ void copy_async(void* to, const void* from) {
+__device__ __forceinline__ void copy_async(void* to, const void* from, bool there) {
     static_assert(BYTES == 16 || BYTES == 8 || BYTES == 4, "what cp.async can");
 #if defined(__CUDA_HOST_EMU__)
-    emu_copy_async(to, from, BYTES, from ? BYTES : 0, EMU_CHECKED, EMU_HERE);
+    emu_copy_async(to, from, BYTES, there ? BYTES : 0, EMU_CHECKED, EMU_HERE);
 #elif AMPERE
     const unsigned place = (unsigned)__cvta_generic_to_shared(to);
-    const int taken = from ? BYTES : 0;  // 0: nothing is read
+    const int taken = there ? BYTES : 0;  // 0: nothing is read
     if (BYTES == 16)
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from),
                      "r"(taken)
@@ -48,12 +48,16 @@ __device__ __forceinline__ void copy_async(void* to, const void* from) {
                      : "memory");
 #else
     if (BYTES == 16)
-        *(Bits128*)to = from ? *(const Bits128*)from : Bits128{{0, 0, 0, 0}};
+        *(Bits128*)to = there ? *(const Bits128*)from : Bits128{{0, 0, 0, 0}};
     else if (BYTES == 8)
-        *(u64*)to = from ? *(const u64*)from : 0;
+        *(u64*)to = there ? *(const u64*)from : 0;
     else
-        *(unsigned*)to = from ? *(const unsigned*)from : 0u;
+        *(unsigned*)to = there ? *(const unsigned*)from : 0u;
 #endif
+}
+
+template <int BYTES> __device__ __forceinline__ void copy_async(void* to, const void* from) {
+    copy_async<BYTES>(to, from, from != nullptr);
 }
 
 __device__ __forceinline__ void copies_commit() {

@@ -4,6 +4,7 @@
 //
 // shared_address     of a pointer, as instructions count it
 // descriptor         what an instruction is told of an operand: address, strides, 128-byte swizzle
+// further            the descriptor of what lies some bytes further
 // proxy_fence        what this thread has written to shared memory (stores, or copies it has waited
 //                    for) may be read by wgmma after the next barrier
 // sums_fence         registers of sums: what was done with them comes before the wgmma that follow
@@ -42,6 +43,11 @@ __device__ __forceinline__ unsigned shared_address(const void* p) {
 __device__ __forceinline__ u64 descriptor(unsigned address, unsigned leading, unsigned stride) {
     return (u64)((address & 0x3ffff) >> 4) | (u64)((leading & 0x3ffff) >> 4) << 16 |
            (u64)((stride & 0x3ffff) >> 4) << 32 | (u64)1 << 62;
+}
+
+// The same `bytes` further: the address is the low word's, and stays below 256 KiB.
+__device__ __forceinline__ u64 further(u64 descriptor, unsigned bytes) {
+    return (descriptor & 0xffffffff00000000ull) | ((unsigned)descriptor + (bytes >> 4));
 }
 
 __device__ __forceinline__ void proxy_fence() {

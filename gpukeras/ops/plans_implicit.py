@@ -146,7 +146,7 @@ TENSOR_TILES = (TensorTile(128, 128, 2, 4, .75), TensorTile(128, 64, 2, 2, .7),
                 TensorTile(64, 64, 2, 2, .6), TensorTile(128, 32, 4, 1, .5),
                 TensorTile(64, 16, 4, 1, .3))
 WARPGROUP_TILES = (WarpgroupTile(128, 256, 2, .95), WarpgroupTile(256, 128, 2, .85),
-                   WarpgroupTile(128, 128, 2, .8, 3, .75), WarpgroupTile(128, 64, 2, .55, 4, .75),
+                   WarpgroupTile(128, 128, 2, .8, 3, .75), WarpgroupTile(128, 64, 1, .55, 3, ALONE),
                    WarpgroupTile(64, 128, 1, .65, 3, ALONE))
 DOUBLE_TILES = (Tile(64, 64, 4, 4, .8), Tile(32, 32, 4, 4, .6))
 

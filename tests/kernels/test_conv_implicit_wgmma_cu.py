@@ -20,7 +20,7 @@ ENTRIES = {"fwd": "conv_implicit_wgmma_fwd", "data": "conv_implicit_wgmma_data",
            "weight": "conv_implicit_wgmma_weight"}
 # registers that leave room for as many blocks of a tile as shared memory does
 REGISTERS = {"wgmma 128x256": 255, "wgmma 256x128": 255, "wgmma 128x128": 128,
-             "wgmma 128x64": 128, "wgmma 64x128": 168}
+             "wgmma 128x64": 168, "wgmma 64x128": 168}
 WHOLE = ("VA", "1"), ("VB", "1")
 VARIANTS = [(("T", name), *WHOLE, *tile.names)
             for name, tile in (("float", TILES[0]), ("float16", TILES[1]), ("bfloat16", TILES[2]))]
