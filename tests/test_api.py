@@ -23,9 +23,8 @@ OMITTED = {
     "keras.applications": {"keras_modules_injection": "there is one engine to build on"},
     "keras.engine.saving": {name: _FILES for name in (
         "allow_read_from_gcs", "allow_write_to_gcs", "load_attributes_from_hdf5_group",
-        "load_weights_from_hdf5_group", "load_weights_from_hdf5_group_by_name", "pickle_model",
-        "preprocess_weights_for_loading", "save_attributes_to_hdf5_group",
-        "save_weights_to_hdf5_group", "unpickle_model")},
+        "pickle_model", "preprocess_weights_for_loading", "save_attributes_to_hdf5_group",
+        "unpickle_model")},
     "keras.utils": {"H5Dict": _FILES},
     "keras.utils.io_utils": {name: _FILES for name in (
         "H5Dict", "h5dict", "load_from_binary_h5py", "save_to_binary_h5py")},

@@ -1,6 +1,9 @@
 """Import paths of Keras 2.3.1 and before lead to the same objects as the public ones."""
 import importlib
+import pathlib
 
+import h5py
+import numpy as np
 import pytest
 
 import gpukeras
@@ -33,6 +36,14 @@ PATHS = [
     ("layers.wrappers", "TimeDistributed", layers.TimeDistributed),
     ("layers.recurrent", "LSTM", layers.LSTM),
     ("legacy.layers", "Highway", layers.Highway),
+    ("legacy.layers", "merge", layers.merge), ("callbacks.tensorboard_v2", "TensorBoard",
+                                               gpukeras.callbacks.TensorBoard),
+    ("layers.convolutional", "AtrousConv1D", layers.AtrousConvolution1D),
+    ("applications.mobilenet", "DepthwiseConv2D", layers.DepthwiseConv2D),
+    ("applications.mobilenet", "relu6", gpukeras.activations.relu6),
+    ("backend.common", "epsilon", gpukeras.backend.epsilon),
+    ("backend.common", "normalize_data_format", gpukeras.backend.normalize_data_format),
+    ("utils.conv_utils", "normalize_data_format", gpukeras.backend.normalize_data_format),
     ("objectives", "mean_squared_error", losses.mean_squared_error),
 ]
 
@@ -53,3 +64,17 @@ def test_star_import_brings_the_lazy_names():
     names = {}
     exec("from gpukeras.models import *", names)
     assert names["load_model"] is models.load_model and names["Model"] is models.Model
+
+
+def test_weights_are_read_from_an_open_file():
+    """Of true Keras 2.3.1, as programs do that pick layers."""
+    from gpukeras.engine import saving, topology
+    path = str(pathlib.Path(__file__).parent / "golden" / "nested_sgd.h5")
+    wanted, model = (models.load_model(path) for _ in range(2))
+    for read in (saving.load_weights_from_hdf5_group,
+                 topology.load_weights_from_hdf5_group_by_name):
+        model.set_weights([np.zeros_like(w) for w in model.get_weights()])
+        with h5py.File(path, "r") as file:
+            read(file["model_weights"], model.layers)
+        for a, b in zip(model.get_weights(), wanted.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)

@@ -3,6 +3,8 @@ import warnings
 
 from .. import backend as K
 from .. import layers as L
+from ..activations import relu6
+from ..layers import DepthwiseConv2D
 from .common import MODELS, Options, channel_axis
 from .imagenet_utils import decode_predictions
 from .imagenet_utils import preprocess_tf as preprocess_input

@@ -1,4 +1,5 @@
 """K: the functions that Keras code is written in, as names for the ops of the graph."""
+from . import common
 from .arrange import (arange, batch_dot, batch_flatten, concatenate, dot, expand_dims, flatten,
                       gather, one_hot, permute_dimensions, repeat, repeat_elements, reshape,
                       resize_images, resize_volumes, reverse, slice, spatial_2d_padding,

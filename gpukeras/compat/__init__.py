@@ -36,13 +36,15 @@ def install():
     sys.meta_path.insert(0, Finder(stand_in))
     importlib.import_module("keras.backend.tensorflow_backend")      # Keras's own K imports it, too
     backend.get_session, backend.set_session = tensorflow.get_session, tensorflow.set_session
+    backend.manual_variable_initialization = lambda value: None      # values are there at once
     old_numpy.restore()
 
 
 def uninstall():
     """Undo `install` for imports to come; what scripts have imported they keep."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Finder)]
-    for name in ("tensorflow_backend", "get_session", "set_session"):
+    for name in ("tensorflow_backend", "get_session", "set_session",
+                 "manual_variable_initialization"):
         backend.__dict__.pop(name, None)
     for name in [n for n in sys.modules if n.split(".")[0] in ("keras", "tensorflow")]:
         del sys.modules[name]

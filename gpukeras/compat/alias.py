@@ -63,4 +63,6 @@ def session_backend(name):
     module = types.ModuleType(name, "K with TensorFlow's sessions, which do nothing.")
     module.__getattr__ = lambda key: getattr(backend, key)
     module.set_session, module.get_session = tensorflow.set_session, tensorflow.get_session
+    module._get_available_gpus = tensorflow.available_gpus       # many scripts ask for it
+    module.get_variable_shape = backend.int_shape
     return module

@@ -91,6 +91,11 @@ def _gpus(kind=None, *args):
     return [types.SimpleNamespace(name="/physical_device:GPU:0", device_type="GPU")] * found
 
 
+def available_gpus():
+    """Names of the GPUs as TensorFlow 1 has them."""
+    return [f"/device:GPU:{i}" for i in range(len(_gpus()))]
+
+
 def _reset():
     from .. import backend as K
     K.clear_session()

@@ -237,7 +237,7 @@ Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D
 Deconvolution2D = Deconv2D = Convolution2DTranspose = Conv2DTranspose
 Deconvolution3D = Deconv3D = Conv3DTranspose
 
-_ELSEWHERE = ("separable", "spatial", "pooling")   # Keras has these layers in this module too
+_ELSEWHERE = ("separable", "spatial", "pooling", "keras1")      # Keras has these here, too
 
 
 def __getattr__(name):

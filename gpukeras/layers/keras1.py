@@ -109,4 +109,7 @@ def AtrousConvolution2D(*args, **kwargs):
     return Conv2D(*args, dilation_rate=kwargs.pop("atrous_rate", 1), **kwargs)
 
 
-__all__ = ["AtrousConvolution1D", "AtrousConvolution2D", "Highway", "MaxoutDense"]
+AtrousConv1D, AtrousConv2D = AtrousConvolution1D, AtrousConvolution2D
+
+__all__ = ["AtrousConv1D", "AtrousConv2D", "AtrousConvolution1D", "AtrousConvolution2D", "Highway",
+           "MaxoutDense"]

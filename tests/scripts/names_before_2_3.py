@@ -47,5 +47,8 @@ model.compile('rmsprop', 'mse', metrics=['mae', 'mse'])
 found = model.fit(x, [y, 2 * y], verbose=0, epochs=2).history
 assert found['far_mean_absolute_error'] == found['far_mae']
 assert found['near_mean_squared_error'] == found['near_mse']
+assert isinstance(K.tensorflow_backend._get_available_gpus(), list)
+assert K.tensorflow_backend.get_variable_shape(K.zeros((2, 3))) == (2, 3)
+K.manual_variable_initialization(True)
 print(K.get_value(model.optimizer.lr), open('log.csv').readline().strip())
 print('done')
