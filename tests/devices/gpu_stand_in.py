@@ -1,7 +1,8 @@
 """A rehearsal of `make test-gpu` without a GPU: `pytest -p gpu_stand_in` with GPUKERAS_DEVICE=gpu.
 
 CudaDriver runs as on a GPU, over a stand-in for CuPy whose kernels the emulator plays; so it shows
-which tests would fail for what they assume of a machine, not what a GPU computes.
+which tests would fail for what they assume of a machine, not what a GPU computes. Tests that start
+processes of their own fail here: those find no stand-in.
 """
 import itertools
 import types

@@ -8,6 +8,12 @@ from gpukeras.devices.choose import choose, no_gpu
 from gpukeras.errors import DeviceError
 
 
+@pytest.fixture(autouse=True)
+def nothing_wanted(monkeypatch):
+    """Whatever device these tests themselves run on."""
+    monkeypatch.delenv("GPUKERAS_DEVICE", raising=False)
+
+
 def found():
     return ""
 

@@ -33,7 +33,8 @@ def test_products_are_counted(device):
     assert sum(s.flops for s in steps if s.op == "Dot") == 2 * forward + 2 * 4 * 7 * 3
 
 
-def test_convolutions_and_recurrent_steps_are_counted():
+def test_convolutions_and_recurrent_steps_are_counted(on):
+    on(devices.HostDevice())
     image = np.ones((2, 9, 8, 3))
     wide = quiet(compiled(Conv2D(5, (3, 2), strides=2, input_shape=(9, 8, 3))), image)
     assert wide.steps[0].flops == 2 * (2 * 4 * 4 * 5) * (3 * 2 * 3)
