@@ -91,7 +91,7 @@ def test_large_data_are_not_copied_whole(tmp_path, kind):
         file.create_dataset("x", (rows, 2000), "float64", fillvalue=1e-3)
         file.create_dataset("y", (rows, 1), "float32")
     done = subprocess.run([sys.executable, "-c", _MEMORY, path, str(rows), kind],
-                          env={**os.environ, "GPUKERAS_DEVICE": "cpu"},      # a GPU's driver is large
+                          env={**os.environ, "GPUKERAS_DEVICE": "cpu"},    # a driver is large
                           capture_output=True, text=True, check=True)
     assert int(done.stdout.split()[-1]) < 25
 
