@@ -17,7 +17,8 @@ endif
 
 # tests that have nothing to do on a GPU are left out; processes share the GPU and the compiled kernels
 ON_GPU = -m "not slow and not long" $(addprefix --ignore tests/,host safety test_house.py \
-	test_install.py kernels/test_compile.py parallel/test_hvd.py parallel/test_scaling.py)
+	test_install.py kernels/test_compile.py kernels/test_emulator.py parallel/test_hvd.py \
+	parallel/test_scaling.py)
 SEVERAL = import xdist; print('-n auto --maxprocesses 8 --dist worksteal')
 T ?= tests/ops tests/layers tests/models
 

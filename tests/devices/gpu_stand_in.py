@@ -12,7 +12,7 @@ import pytest
 from fake_cublaslt import FakeCublasLt
 from fakes import FakeCupy, FakeFunction, FakeLibrary, FakeModule, FakeStream, stand_in
 
-from gpukeras.devices import cublas, cublaslt
+from gpukeras.devices import cublas, cublaslt, nvrtc
 
 
 class Function(FakeFunction):
@@ -55,5 +55,6 @@ class Cupy(FakeCupy):
 
 cupy, patch = Cupy(), pytest.MonkeyPatch()
 stand_in(patch, cupy)
+patch.setattr(nvrtc, "missing", lambda: "the stand-in compiles for the emulator")
 patch.setattr(cublas, "find_cublas", lambda: FakeLibrary(cupy.submit))
 patch.setattr(cublaslt, "find_cublaslt", lambda: FakeCublasLt(submit=cupy.submit))
