@@ -172,7 +172,8 @@ def ptxas(dtype, tile, text=None, more=()):
     return nvrtc._compile(nvrtc.module_text(text, names), "wgmma.cu", options)[1]
 
 
-@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("dtype", [pytest.param(dtype, marks=pytest.mark.long)
+                                   if dtype == "float16" else dtype for dtype in TYPES])
 @pytest.mark.parametrize("tile", TILES, ids=lambda tile: tile.name.replace(" ", "-"))
 def test_hopper_keeps_the_sums_in_registers_and_products_under_way(tile, dtype):
     """No spills, as many blocks a multiprocessor as meant, no waits that ptxas has to put in."""

@@ -17,6 +17,11 @@ from gpukeras.errors import DeviceError
 from gpukeras.parallel.communicator import Communicator
 
 
+def long(*values):
+    """A case that `make test` leaves out."""
+    return pytest.param(*values, marks=pytest.mark.long)
+
+
 def trained(n, folder, name, **environ):
     """(what `n` ranks give, their words); all ranks have the same."""
     out = folder / f"{name}.{n}"
@@ -49,7 +54,7 @@ def assert_same(one, two, rtol=0.0, atol=0.0):
         np.testing.assert_allclose(two[name], value, rtol, atol, err_msg=name)
 
 
-@pytest.mark.parametrize("model", ["mlp", "lstm"])
+@pytest.mark.parametrize("model", ["mlp", long("lstm")])
 def test_emulated_devices_of_two_ranks_give_the_bits_of_one(alone, tmp_path, model):
     one = alone(model, GPUKERAS_DEVICE="emu")
     two, _ = trained(2, tmp_path, model, GPUKERAS_DEVICE="emu")
@@ -57,7 +62,7 @@ def test_emulated_devices_of_two_ranks_give_the_bits_of_one(alone, tmp_path, mod
     assert_same(one, two)
 
 
-@pytest.mark.parametrize("kind, rtol, atol", [("", 0.0, 0.0), ("-any", 1e-5, 5e-6)])
+@pytest.mark.parametrize("kind, rtol, atol", [("", 0.0, 0.0), long("-any", 1e-5, 5e-6)])
 def test_ranks_may_have_several_virtual_devices_each(alone, tmp_path, kind, rtol, atol):
     one = alone("mlp" + kind, GPUKERAS_DEVICE="emu")
     two, _ = trained(2, tmp_path, "mlp" + kind, GPUKERAS_DEVICE="emu", DEVICES="2",
@@ -65,7 +70,7 @@ def test_ranks_may_have_several_virtual_devices_each(alone, tmp_path, kind, rtol
     assert_same(one, two, rtol, atol)
 
 
-@pytest.mark.parametrize("model", ["cnn", "whole"])
+@pytest.mark.parametrize("model", ["cnn", long("whole")])
 def test_by_nccl_the_bits_are_those_of_one_and_a_step_is_one_graph(alone, tmp_path, model):
     """Batch statistics, or rows, travel in mid-step; masks depend on the place in the batch."""
     one = alone(model, FAKE_NCCL="on")
@@ -78,7 +83,7 @@ def test_by_nccl_the_bits_are_those_of_one_and_a_step_is_one_graph(alone, tmp_pa
     assert len(two["places"]) == (two["messages"] - tests) // steps + 2
 
 
-@pytest.mark.parametrize("model", ["cnn-any", "whole-any"])
+@pytest.mark.parametrize("model", ["cnn-any", long("whole-any")])
 def test_by_nccl_sums_in_any_order_are_those_of_one_but_for_rounding(alone, tmp_path, model):
     one = alone(model, GPUKERAS_DEVICE="emu")
     two, _ = trained(2, tmp_path, model, FAKE_NCCL="on")
@@ -116,7 +121,7 @@ def test_what_does_not_work_is_left_out_and_said_once(alone, tmp_path, how, said
 
 @pytest.mark.parametrize("how, said", [
     ("nccl-kill", "rank 1 did not come to a step of training within 5 s"),
-    ("hang", "rank 1 did not come to a step of training within 5 s"),
+    long("hang", "rank 1 did not come to a step of training within 5 s"),
     ("nccl-break", "(NCCL says: NCCL_ERROR_SYSTEM_ERROR")])
 def test_waiting_for_nccl_ends_with_the_name_and_a_saved_model(tmp_path, how, said):
     """The main thread waits in the driver all the while."""
