@@ -56,13 +56,22 @@ def plan_dot_bias(op: "DotBias", ins: Types, outs: Types) -> LaunchPlan:
 
 
 def plan_dot_relu_grad(op: "DotReluGrad", ins: Types, outs: Types) -> LaunchPlan:
+    return _plan_grad("relu grad", "relu_bwd", In(3), op, ins, outs)
+
+
+def plan_dot_gelu_grad(op: "DotGeluGrad", ins: Types, outs: Types) -> LaunchPlan:
+    return _plan_grad("gelu grad", "gelu_bwd", In(2), op, ins, outs)
+
+
+def _plan_grad(epilogue: str, entry: str, aux: In, op: Op, ins: Types, outs: Types) -> LaunchPlan:
+    """A product through an activation's gradient, which needs `aux`, and its column sums."""
     product, g = _product(op, ins, outs), outs[0]
-    one = replace(product, epilogue="relu grad sums" if op.sums else "relu grad", aux=In(3),
+    one = replace(product, epilogue=epilogue + " sums" if op.sums else epilogue, aux=aux,
                   bias=Out(1) if op.sums else None)
-    cut = Launch("relu_bwd", grid_for(g.size), (THREADS,), (In(2), Out(0), np.int64(g.size)),
-                 defines=defines(T=g.dtype))
+    after = Launch(entry, grid_for(g.size), (THREADS,), (In(2), Out(0), np.int64(g.size)),
+                   defines=defines(T=g.dtype))
     more, temps = _column_sums(Out(0), g, Out(1), outs[1]) if op.sums else ((), ())
-    return LaunchPlan((one,), otherwise=LaunchPlan((product, cut, *more), temps))
+    return LaunchPlan((one,), otherwise=LaunchPlan((product, after, *more), temps))
 
 
 def plan_dot_sums(op: "DotSums", ins: Types, outs: Types) -> LaunchPlan:
@@ -81,16 +90,6 @@ def plan_dot_gelu(op: "DotGelu", ins: Types, outs: Types) -> LaunchPlan:
                  (In(2), before, Out(0), np.int64(y.size), np.int32(y.shape[1])),
                  defines=defines(T=y.dtype))
     return LaunchPlan((one,), otherwise=LaunchPlan((replace(product, c=before), add)))
-
-
-def plan_dot_gelu_grad(op: "DotGeluGrad", ins: Types, outs: Types) -> LaunchPlan:
-    product, g = _product(op, ins, outs), outs[0]
-    one = replace(product, epilogue="gelu grad sums" if op.sums else "gelu grad", aux=In(2),
-                  bias=Out(1) if op.sums else None)
-    bend = Launch("gelu_bwd", grid_for(g.size), (THREADS,), (In(2), Out(0), np.int64(g.size)),
-                  defines=defines(T=g.dtype))
-    more, temps = _column_sums(Out(0), g, Out(1), outs[1]) if op.sums else ((), ())
-    return LaunchPlan((one,), otherwise=LaunchPlan((product, bend, *more), temps))
 
 
 class _Epilogue(Op):
