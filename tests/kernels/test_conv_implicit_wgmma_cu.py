@@ -55,6 +55,7 @@ def test_products_are_those_of_float64(kind, stored):
     check(problem, run(problem, SMALL))
 
 
+@pytest.mark.long                                  # as in the tests of mma, whose walk it is
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [name for name in CASES if name != "3x3"])
 def test_every_window_is_walked(name, kind):

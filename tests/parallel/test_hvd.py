@@ -322,7 +322,8 @@ def test_an_error_of_one_rank_ends_the_job_at_once(tmp_path):
     assert code != 0 and since_trouble(words, end) < 30
     assert words.count("Traceback") == 1
     assert "rank 1 did not come to a step of training (RuntimeError: this went wrong)" in words
-    assert K.get_value(models.load_model(saved).optimizer.iterations) == 3
+    # the rank that saves may hear of it before the sums of the third step have reached it
+    assert K.get_value(models.load_model(saved).optimizer.iterations) in (2, 3)
 
 
 def test_an_error_of_all_ranks_ends_the_job_at_once(tmp_path):
